@@ -1,0 +1,1 @@
+"""The funnel: mother crystals to ranked conductors."""

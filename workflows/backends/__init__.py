@@ -1,0 +1,1 @@
+"""DFT engines behind one interface."""

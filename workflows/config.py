@@ -1,0 +1,241 @@
+"""The screening.yaml: one file, validated before anything runs.
+
+Every threshold of the reference funnel (Nishikawa et al., doi:10.5796/electrochemistry.25-71059)
+is a default here; none is in code elsewhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+
+from ionsieve.errors import InputError
+
+
+def _as_fraction(value: Any) -> Fraction:
+    level = Fraction(str(value)).limit_denominator(1000)
+    if not 0 < level <= 1:
+        raise ValueError(f"level {value} is outside (0, 1]: give a fraction such as 1/8")
+    return level
+
+
+Level = Annotated[Fraction, BeforeValidator(_as_fraction), PlainSerializer(str)]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Mothers(Section):
+    """Which mother structures are read and which of them are kept."""
+
+    files: list[str] = Field(min_length=1, description="CIF files or glob patterns")
+    anions: list[str] = Field(default_factory=list, description="allowed anions; empty: any")
+    n_elements: tuple[int, int] = Field((2, 6), description="fewest and most elements")
+    allow_disorder: bool = Field(False, description="keep partially occupied mothers")
+    merge_duplicates: bool = Field(True, description="drop structures equal to an earlier one")
+
+
+class DopingRule(Section):
+    """What may replace one host species, and at which levels."""
+
+    host: str = Field(description="species replaced, for example P5+ or S2-")
+    dopants: list[str | list[str]] = Field(
+        min_length=1, description="species; a list of two is co-doping, for example [Ga3+, P5+]"
+    )
+    levels: list[Level] | None = Field(None, description="instead of the levels of the section")
+
+
+class Doping(Section):
+    """The substitution rules."""
+
+    levels: list[Level] = Field(
+        default_factory=lambda: [Fraction(n, 8) for n in (1, 2, 3, 4)],
+        min_length=1,
+        description="fractions of the host's sites",
+    )
+    rules: list[DopingRule] = Field(min_length=1)
+
+
+class Supercell(Section):
+    """The size of the supercells the arrangements live in."""
+
+    n_ions: int = Field(200, ge=8, description="wanted number of ions")
+    tolerance: float = Field(0.35, gt=0, lt=1, description="allowed relative deviation from n_ions")
+
+
+class Ewald(Section):
+    """Ranking of arrangements."""
+
+    keep: int = Field(5, ge=1, description="symmetry-distinct arrangements that go on")
+    method: Literal["auto", "exhaustive", "bound", "anneal"] = "auto"
+    seconds: float = Field(60.0, gt=0, description="time budget per composition")
+    seed: int = 0
+
+
+class Relax(Section):
+    """Relaxation of the kept arrangements."""
+
+    double_relax: bool = Field(True, description="relax twice, as the basis changes with the cell")
+
+
+class Hull(Section):
+    """The thermodynamic gate."""
+
+    max_e_hull_ev_atom: float = 0.1
+    phases: list[str] = Field(
+        default_factory=list,
+        description="CIF files of competing phases, added to the built-in ones",
+    )
+
+
+class Phonons(Section):
+    """Optional phonons of the materials that passed the hull."""
+
+    enabled: bool = False
+    min_frequency_thz: float = Field(-0.5, description="more negative modes fail the material")
+
+
+class MolecularDynamics(Section):
+    """One molecular dynamics stage."""
+
+    temperature_k: float = Field(300.0, gt=0)
+    timestep_fs: float = Field(gt=0, le=20)
+    length_ps: float = Field(gt=0)
+    equilibration_ps: float = Field(ge=0)
+    segment_ps: float = Field(gt=0, description="length of one restartable job")
+    min_sigma_s_cm: float = Field(
+        1e-3, gt=0, description="conductivity at the run's temperature the gate asks for"
+    )
+    seed: int = 0
+
+
+class ShortMD(MolecularDynamics):
+    """The short diagnosis."""
+
+    timestep_fs: float = Field(10.0, gt=0, le=20)
+    length_ps: float = Field(100.0, gt=0)
+    equilibration_ps: float = Field(5.0, ge=0)
+    segment_ps: float = Field(25.0, gt=0)
+
+
+class LongMD(MolecularDynamics):
+    """The long diagnosis."""
+
+    timestep_fs: float = Field(1.0, gt=0, le=20)
+    length_ps: float = Field(250.0, gt=0)
+    equilibration_ps: float = Field(10.0, ge=0)
+    segment_ps: float = Field(10.0, gt=0)
+    max_relative_error: float = Field(
+        0.5, gt=0, description="half width of the 95 % interval of D over D; larger fails"
+    )
+
+
+class Arrhenius(Section):
+    """Further temperatures for the conductors, to reach 300 K by an Arrhenius fit."""
+
+    temperatures_k: list[float] = Field(
+        default_factory=list, description="besides the long run's own; empty: no fit"
+    )
+
+
+class Backend(Section):
+    """The engine that computes energies and forces."""
+
+    name: Literal["mock_vasp", "vasp"] = "mock_vasp"
+    vasp_cmd: str = Field("vasp_std", description="command line of VASP, with its MPI launcher")
+    vasp_gamma_cmd: str = Field("vasp_gam", description="command line for Gamma-only runs")
+    walltime_seconds: int | None = Field(None, description="VASP is stopped cleanly before this")
+    incar: dict[str, Any] = Field(default_factory=dict, description="INCAR tags to override")
+
+
+class Compute(Section):
+    """How the work is done on this machine."""
+
+    workers: int = Field(2, ge=1, description="jobs at the same time")
+    work_dir: str = Field("work", description="folder of the calculations")
+
+
+class Screening(Section):
+    """The whole screening.yaml; relative paths count from the file's folder."""
+
+    name: str = "screening"
+    mobile_ion: str = Field("Na+", description="species that conducts")
+    mothers: Mothers
+    doping: Doping
+    supercell: Supercell = Supercell()
+    ewald: Ewald = Ewald()
+    relax: Relax = Relax()
+    hull: Hull = Hull()
+    phonons: Phonons = Phonons()
+    short_md: ShortMD = ShortMD()
+    long_md: LongMD = LongMD()
+    arrhenius: Arrhenius = Arrhenius()
+    backend: Backend = Backend()
+    store: str = Field("results.sqlite", description="SQLite file or mongodb:// connection string")
+    compute: Compute = Compute()
+    root: Path = Field(Path("."), exclude=True, description="folder of the file, set on reading")
+
+    def resolve(self, path: str) -> Path:
+        """Return a path of the config as an absolute path."""
+        return (self.root / Path(path).expanduser()).resolve()
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys allowed where an unknown key was found."""
+    model: Any = Screening
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        arguments = getattr(annotation, "__args__", ())
+        model = next((a for a in (annotation, *arguments) if hasattr(a, "model_fields")), None)
+        if model is None:
+            return []
+    return [name for name in model.model_fields if name != "root"]
+
+
+def _explain(error: ValidationError, path: Path) -> str:
+    """Turn the first validation error into one line with the remedy."""
+    first = error.errors()[0]
+    location = first["loc"]
+    where = ".".join(str(part) for part in location)
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(location)
+        near = difflib.get_close_matches(str(location[-1]), known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
+        return f"{path}: unknown key '{where}'; {hint}"
+    if first["type"] == "missing":
+        return f"{path}: '{where}' is missing; add it (ionsieve init writes a complete example)"
+    return f"{path}: '{where}' = {first['input']!r}: {first['msg']}"
+
+
+def read_screening(path: str | Path) -> Screening:
+    """Read and validate a screening.yaml.
+
+    Raises
+    ------
+    InputError
+        The file can't be read, is not YAML, or a key or value is wrong; the message names it.
+    """
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give the path of a screening.yaml") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = str(error).replace("\n", " ")
+        raise InputError(f"{path}: not valid YAML ({reason})") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected sections such as 'mothers:', got {type(data).__name__}")
+    try:
+        return Screening(**{**data, "root": path.resolve().parent})
+    except ValidationError as error:
+        raise InputError(_explain(error, path)) from error
