@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 #: Packages whose versions decide a result.
 _PACKAGES = ("ionsieve", "pymatgen", "atomate2", "jobflow", "custodian", "numba", "numpy")
@@ -21,6 +21,15 @@ _PACKAGES = ("ionsieve", "pymatgen", "atomate2", "jobflow", "custodian", "numba"
 Verdict = Literal[
     "diffusing", "upper_bound", "not_converged", "framework_unstable", "timestep_too_long"
 ]
+
+
+def _as_plain_dict(value: Any) -> Any:
+    # jobflow decodes a stored structure to a pymatgen object before it reaches the model.
+    return value.as_dict() if hasattr(value, "as_dict") else value
+
+
+#: A pymatgen Structure as its dictionary.
+StructureDict = Annotated[dict[str, Any], BeforeValidator(_as_plain_dict)]
 
 
 def settings_hash(*parts: Any) -> str:
@@ -51,7 +60,7 @@ class MotherDocument(Document):
 
     mother_id: str
     formula: str
-    structure: dict[str, Any] = Field(description="pymatgen Structure with oxidation states")
+    structure: StructureDict = Field(description="pymatgen Structure with oxidation states")
     space_group: str
     n_elements: int
     mobile_ion: str = Field(description="species, for example Na+")
@@ -117,7 +126,7 @@ class Arrangement(Document):
     rank: int = Field(description="1 is the lowest in energy")
     energy_ev: float = Field(description="point-charge Ewald energy of the supercell")
     degeneracy: int
-    structure: dict[str, Any]
+    structure: StructureDict
 
 
 class RankingDocument(Document):
@@ -153,7 +162,7 @@ class MaterialDocument(Document):
     composition_id: str
     mother_id: str
     composition: str = Field(description="reduced formula")
-    structure: dict[str, Any] = Field(description="relaxed pymatgen Structure")
+    structure: StructureDict = Field(description="relaxed pymatgen Structure")
     energy_ev_atom: float
     n_ions: int
     density_g_cm3: float
@@ -168,7 +177,7 @@ class PhaseDocument(Document):
 
     phase_id: str
     formula: str
-    structure: dict[str, Any]
+    structure: StructureDict
     energy_ev_atom: float
     source: str = Field(description="where the starting structure comes from")
     provenance: Provenance
@@ -206,7 +215,7 @@ class SegmentDocument(Document):
     n_frames: int
     mean_temperature_k: float
     energy_drift_ev_atom_ps: float
-    structure: dict[str, Any] = Field(description="last frame, with velocities")
+    structure: StructureDict = Field(description="last frame, with velocities")
     dir_name: str
     md_uuid: str
     trajectory: Any = Field(description="Trajectory bytes (base64), in the additional store")
