@@ -1,0 +1,42 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test check format clean
+
+help:
+	@echo "make demo    screen seven sulfides with the mocked DFT, from CIF to ranked conductors"
+	@echo "make test    all checks and tests"
+	@echo "make check   ruff, mypy and codespell only"
+	@echo "make format  let ruff format the code"
+	@echo "make clean   remove the demo's results"
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,mpi,notebooks]"
+	touch $(READY)
+
+demo: $(READY)
+	@if [ ! -d demo ]; then cp -r examples/demo demo; fi
+	$(BIN)/ionsieve run demo/screening.yaml
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+test: check
+	$(BIN)/pytest -n 2 --dist loadfile
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf demo
