@@ -1,0 +1,137 @@
+"""The queue's SQLite file: tables, connections, transactions."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ionsieve.errors import InputError
+
+# Columns that may be long come last: SQLite then never reads them for a status.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS flows (
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
+    label TEXT NOT NULL,
+    stage TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    state TEXT NOT NULL DEFAULT 'waiting',   -- waiting running completed failed
+    stopping INTEGER NOT NULL DEFAULT 0,
+    error TEXT NOT NULL DEFAULT '',
+    failed_job TEXT NOT NULL DEFAULT '',
+    started_at REAL,
+    ended_at REAL,
+    change INTEGER NOT NULL DEFAULT 0        -- grows with every change of any flow
+);
+CREATE INDEX IF NOT EXISTS flows_by_change ON flows (change);
+CREATE TABLE IF NOT EXISTS jobs (
+    id INTEGER PRIMARY KEY,
+    flow_id INTEGER NOT NULL REFERENCES flows (id),
+    uuid TEXT NOT NULL,
+    job_index INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    tolerant INTEGER NOT NULL,
+    priority INTEGER NOT NULL,
+    state TEXT NOT NULL DEFAULT 'waiting',   -- waiting ready running completed failed stopped
+    n_waits INTEGER NOT NULL DEFAULT 0,      -- parents that have not ended
+    parent_failed INTEGER NOT NULL DEFAULT 0,
+    parent_stopped INTEGER NOT NULL DEFAULT 0,
+    worker INTEGER,
+    n_deaths INTEGER NOT NULL DEFAULT 0,     -- workers that died on it
+    started_at REAL,
+    ended_at REAL,
+    run_dir TEXT,
+    error TEXT NOT NULL DEFAULT '',
+    traceback TEXT NOT NULL DEFAULT '',
+    outcome TEXT,                            -- what it leaves behind, kept before its output is
+    content TEXT,                            -- the job's JSON, until it completes
+    UNIQUE (uuid, job_index)
+);
+CREATE INDEX IF NOT EXISTS jobs_ready ON jobs (priority DESC, flow_id, id) WHERE state = 'ready';
+CREATE INDEX IF NOT EXISTS jobs_running ON jobs (worker) WHERE state = 'running';
+CREATE INDEX IF NOT EXISTS jobs_by_flow ON jobs (flow_id, state);
+CREATE TABLE IF NOT EXISTS edges (
+    parent INTEGER NOT NULL REFERENCES jobs (id),
+    child INTEGER NOT NULL REFERENCES jobs (id),
+    is_input INTEGER NOT NULL,               -- 0: only waits, whatever becomes of the parent
+    PRIMARY KEY (parent, child)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS edges_by_child ON edges (child);
+"""
+
+
+class Database:
+    """One SQLite file, one connection per process.
+
+    Parameters
+    ----------
+    path : Path
+        The file; made if missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection: sqlite3.Connection | None = None
+        self._owner = 0
+
+    def connection(self) -> sqlite3.Connection:
+        """Return this process's connection.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be opened or is something else.
+        """
+        if self._connection is None or self._owner != os.getpid():
+            try:
+                self._connection = self._open()
+            except (sqlite3.Error, OSError) as error:
+                raise InputError(
+                    f"cannot open the job queue {self.path}: {error}; "
+                    "check the path and its permissions, or move the file away"
+                ) from error
+            self._owner = os.getpid()
+        return self._connection
+
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, timeout=60.0, isolation_level=None)
+        connection.row_factory = sqlite3.Row
+        # FULL: a commit that answers a stored output must survive a power cut, or additions are
+        # lost.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(_SCHEMA)
+        return connection
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another (must precede a fork)."""
+        if self._connection is not None and self._owner == os.getpid():
+            self._connection.close()
+        self._connection = None
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Hold a write transaction: all or nothing, one process at a time."""
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Hold a read transaction: all queries see the same moment."""
+        with self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        connection = self.connection()
+        connection.execute(begin)
+        try:
+            yield connection
+        except BaseException:
+            connection.rollback()
+            raise
+        connection.commit()
