@@ -1,0 +1,222 @@
+"""The competing phases of a chemical system: shipped prototypes and the user's own files.
+
+The shipped structures are starting points: the backend of the screening relaxes them and computes
+their energies, so nothing of one code's energy scale enters another's hull. Where each comes from
+is in its ``source``; what is known to exist and not shipped is listed by :func:`known_missing`.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from pymatgen.core.composition import Composition
+from pymatgen.core.lattice import Lattice
+from pymatgen.core.structure import Structure
+from pymatgen.io.cif import CifParser
+
+from ionsieve.errors import InputError
+
+Accuracy = Literal["published", "prototype", "user"]
+
+_LIBRARY = ("elements", "binaries", "ternaries")
+#: The data give coordinates to five decimals.
+_SITE_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class CompetingPhase:
+    """One phase a composition may decompose into.
+
+    Attributes
+    ----------
+    phase_id
+        Unique name: the formula, with the polymorph where there are several.
+    formula
+        Reduced formula.
+    structure
+        Primitive cell, without oxidation states, to be relaxed by the backend.
+    source
+        Where the structure comes from.
+    accuracy
+        ``published``: published lattice and coordinates. ``prototype``: a structure type with the
+        lattice set to the compound, or estimated; the backend relaxes it, the real structure may
+        lie lower. ``user``: from a file of the user.
+    """
+
+    phase_id: str
+    formula: str
+    structure: Structure
+    source: str
+    accuracy: Accuracy
+
+
+@cache
+def _records() -> tuple[dict[str, Any], ...]:
+    folder = files("ionsieve.workflows") / "data" / "phases"
+    return tuple(
+        record
+        for name in _LIBRARY
+        for record in json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    )
+
+
+@cache
+def _missing_records() -> tuple[dict[str, str], ...]:
+    path = files("ionsieve.workflows") / "data" / "phases" / "missing.json"
+    return tuple(json.loads(path.read_text(encoding="utf-8")))
+
+
+@cache
+def _elements_of(formula: str) -> frozenset[str]:
+    return frozenset(element.symbol for element in Composition(formula).elements)
+
+
+@cache
+def _built(index: int) -> CompetingPhase:
+    record = _records()[index]
+    symbols = [site[0] for site in record["sites"]]
+    coordinates = [site[1:] for site in record["sites"]]
+    structure = Structure.from_spacegroup(
+        record["space_group"],
+        Lattice.from_parameters(*record["lattice_angstrom_degree"]),
+        symbols,
+        coordinates,
+        tol=_SITE_TOLERANCE,
+    )
+    return CompetingPhase(
+        phase_id=record["phase_id"],
+        formula=record["formula"],
+        structure=structure.get_primitive_structure(),
+        source=record["source"],
+        accuracy=record["accuracy"],
+    )
+
+
+def _shipped(system: frozenset[str]) -> list[CompetingPhase]:
+    """Return the library's phases within a system, as copies: structures are mutable."""
+    built = (_built(i) for i, r in enumerate(_records()) if _elements_of(r["formula"]) <= system)
+    return [replace(phase, structure=phase.structure.copy()) for phase in built]
+
+
+def read_phase(path: Path) -> CompetingPhase:
+    """Read one competing phase from a CIF file of the user.
+
+    Raises
+    ------
+    InputError
+        The file can't be read, holds no or several structures, or is disordered.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            structures = CifParser(path).parse_structures(primitive=True)
+    except OSError as error:
+        raise InputError(
+            f"hull.phases: {path}: {error.strerror or error}; give the path of a CIF file"
+        ) from error
+    except Exception as error:  # pymatgen raises many kinds on malformed files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"hull.phases: {path}: no structure could be read ({reason}); give a valid CIF file"
+        ) from error
+    if len(structures) != 1:
+        raise InputError(
+            f"hull.phases: {path}: {len(structures)} structures; split the file, one phase each"
+        )
+    structure = structures[0]
+    if not structure.is_ordered:
+        raise InputError(
+            f"hull.phases: {path}: partially occupied sites; give an ordered model of the phase"
+        )
+    structure.remove_oxidation_states()
+    return CompetingPhase(
+        phase_id=f"user-{path.stem}",
+        formula=structure.composition.reduced_formula,
+        structure=structure,
+        source=f"file of the user: {path.name}",
+        accuracy="user",
+    )
+
+
+def _read_all(paths: Sequence[Path]) -> list[CompetingPhase]:
+    phases = [read_phase(path) for path in paths]
+    seen: dict[str, Path] = {}
+    for phase, path in zip(phases, paths, strict=True):
+        if phase.phase_id in seen:
+            raise InputError(
+                f"hull.phases: {path} and {seen[phase.phase_id]} have the same name; rename one"
+            )
+        seen[phase.phase_id] = path
+    return phases
+
+
+def phases_for(elements: Collection[str], extra: Sequence[Path] = ()) -> list[CompetingPhase]:
+    """Return the competing phases made of some of the given elements.
+
+    Parameters
+    ----------
+    elements
+        Symbols of the chemical system, for example ``{"Na", "W", "Sb", "S"}``.
+    extra
+        CIF files of the user; those with other elements are left out.
+
+    Returns
+    -------
+    list of CompetingPhase
+        Elements, binaries, ternaries, then the user's, in a fixed order.
+
+    Raises
+    ------
+    InputError
+        An element is not in the library, or a file of the user is unfit.
+
+    Examples
+    --------
+    >>> [phase.phase_id for phase in phases_for({"Na", "S"})]
+    ['Na', 'S-alpha', 'Na2S', 'Na2S2']
+    """
+    system = frozenset(elements)
+    own = [phase for phase in _read_all(extra) if _elements_of(phase.formula) <= system]
+    shipped = _shipped(system)
+    end_members = {phase.formula for phase in (*shipped, *own)}
+    lacking = sorted(e for e in system if not any(_elements_of(f) == {e} for f in end_members))
+    if lacking:
+        raise InputError(
+            f"no structure of the element {', '.join(lacking)} is shipped; "
+            "add its CIF file to hull.phases"
+        )
+    return shipped + own
+
+
+def known_missing(elements: Iterable[str], phases: Iterable[CompetingPhase] = ()) -> list[str]:
+    """Return phases known to exist in the chemical system that are not in the library.
+
+    A hull without them gives a lower bound of the distance.
+
+    Parameters
+    ----------
+    elements
+        Symbols of the chemical system.
+    phases
+        What :func:`phases_for` gave; a phase supplied by the user is no longer missing.
+
+    Returns
+    -------
+    list of str
+        Formula, with a note on which form or what it is.
+    """
+    system = frozenset(elements)
+    supplied = {phase.formula for phase in phases if phase.accuracy == "user"}
+    return [
+        f"{record['formula']} ({record['note']})" if record["note"] else record["formula"]
+        for record in _missing_records()
+        if _elements_of(record["formula"]) <= system
+        and Composition(record["formula"]).reduced_formula not in supplied
+    ]
