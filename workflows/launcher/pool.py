@@ -73,7 +73,8 @@ class WorkerPool:
 
     def wake(self) -> None:
         """End the current or next `wait` at once (safe in a signal handler)."""
-        os.write(self._wake_writer, b".")
+        with contextlib.suppress(BlockingIOError):  # full: it wakes anyway
+            os.write(self._wake_writer, b".")
 
     def wait(self, timeout_s: float) -> dict[int, int]:
         """Wait until a flow ends, a worker dies or the time is up.

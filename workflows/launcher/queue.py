@@ -7,12 +7,13 @@ import sqlite3
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from ionsieve.errors import InputError
 from ionsieve.workflows.launcher.database import Database
 from ionsieve.workflows.launcher.graph import complete_job, fail_job, insert_jobs, note_change
-from ionsieve.workflows.launcher.outcome import Outcome, job_records
+from ionsieve.workflows.launcher.outcome import JobRecord, Outcome, job_records
 from ionsieve.workflows.launcher.records import (
     ClaimedJob,
     Failure,
@@ -20,6 +21,8 @@ from ionsieve.workflows.launcher.records import (
     NewFlow,
     RunningJob,
 )
+
+_FLOWS_AT_ONCE = 50
 
 
 class JobQueue:
@@ -68,34 +71,15 @@ class JobQueue:
         InputError
             If a flow has no jobs, or holds a job that another key already brought.
         """
+        connection = self._database.connection()
+        known = "SELECT 1 FROM flows WHERE key = ?"
+        unknown = (new for new in flows if connection.execute(known, (new.key,)).fetchone() is None)
         n_added = 0
-        with self._database.writing() as connection:
-            for new in flows:
-                n_added += self._add_flow(connection, new)
+        # In small transactions, serialized beforehand, so that workers need not wait long.
+        while chunk := [(new, job_records(new.flow)) for new in islice(unknown, _FLOWS_AT_ONCE)]:
+            with self._database.writing() as connection:
+                n_added += sum(_insert_flow(connection, new, jobs) for new, jobs in chunk)
         return n_added
-
-    @staticmethod
-    def _add_flow(connection: sqlite3.Connection, new: NewFlow) -> bool:
-        cursor = connection.execute(
-            "INSERT INTO flows (key, label, stage, priority) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT DO NOTHING RETURNING id",
-            (new.key, new.label, new.stage, new.priority),
-        )
-        row = cursor.fetchone()
-        if row is None:
-            return False
-        jobs = job_records(new.flow)
-        if not jobs:
-            raise InputError(f"flow {new.key!r} has no jobs; add at least one")
-        try:
-            insert_jobs(connection, row["id"], jobs)
-        except sqlite3.IntegrityError as error:
-            raise InputError(
-                f"flow {new.key!r} holds a job that is already queued under another key; "
-                "make the flow anew for each key"
-            ) from error
-        note_change(connection, row["id"])
-        return True
 
     def flows(self) -> list[FlowStatus]:
         """Return where every flow stands, in the order they were added."""
@@ -261,6 +245,28 @@ class JobQueue:
                 (job_id,),
             ).fetchone()
         return row["n_deaths"]
+
+
+def _insert_flow(connection: sqlite3.Connection, new: NewFlow, jobs: Sequence[JobRecord]) -> bool:
+    """Add a flow unless its key is known by now; return whether it was added."""
+    if not jobs:
+        raise InputError(f"flow {new.key!r} has no jobs; add at least one")
+    row = connection.execute(
+        "INSERT INTO flows (key, label, stage, priority) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT DO NOTHING RETURNING id",
+        (new.key, new.label, new.stage, new.priority),
+    ).fetchone()
+    if row is None:
+        return False
+    try:
+        insert_jobs(connection, row["id"], jobs)
+    except sqlite3.IntegrityError as error:
+        raise InputError(
+            f"flow {new.key!r} holds a job that is already queued under another key; "
+            "make the flow anew for each key"
+        ) from error
+    note_change(connection, row["id"])
+    return True
 
 
 def _flow_status(row: sqlite3.Row, jobs: Sequence[sqlite3.Row]) -> FlowStatus:

@@ -62,6 +62,7 @@ class WorkerTask:
 def work(task: WorkerTask) -> None:
     """Execute jobs for ever; the driver ends the process."""
     _obey_driver(task.driver)
+    _own_output()
     _use_one_thread()
     # Opened before the first job changes the folder, in case a path is relative.
     store = connect_store(task.job_store)
@@ -196,6 +197,24 @@ def _watch_parent(driver: int) -> None:
     while os.getppid() == driver:
         time.sleep(_PARENT_CHECK_S)
     os.killpg(0, signal.SIGKILL)
+
+
+def _own_output() -> None:
+    """Let prints and logs go to the plain streams 1 and 2.
+
+    A live display of the driver may have replaced them, and a thread of it may have held their
+    locks at the fork.
+    """
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    for name in logging.root.manager.loggerDict:
+        logging.getLogger(name).handlers.clear()
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        force=True,
+    )
 
 
 def _use_one_thread() -> None:
