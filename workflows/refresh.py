@@ -1,0 +1,69 @@
+"""Bring the collections up to date with the store and the launcher's queue, at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from ionsieve.workflows.builders import build_collections
+from ionsieve.workflows.config import Screening
+from ionsieve.workflows.store import open_job_store
+
+if TYPE_CHECKING:
+    from ionsieve.workflows.launcher import FlowStatus
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the launcher is at.
+
+    Parameters
+    ----------
+    failures
+        Label (composition or phase id) -> why its newest flow failed. None: no queue here.
+    running
+        Labels whose flows run now.
+    """
+
+    failures: dict[str, str] | None = None
+    running: frozenset[str] = field(default_factory=frozenset)
+
+
+def work_of(statuses: Iterable[FlowStatus]) -> Work:
+    """Return what the launcher is at, from its flows; the newest flow of each label counts."""
+    now = datetime.now(UTC)
+    newest: dict[str, FlowStatus] = {}
+    for status in sorted(statuses, key=lambda s: s.started_at or now):
+        newest[status.label] = status
+    return Work(
+        failures={
+            label: f"{status.failed_job}: {status.error}" if status.failed_job else status.error
+            for label, status in newest.items()
+            if status.state == "failed"
+        },
+        running=frozenset(label for label, s in newest.items() if s.state == "running"),
+    )
+
+
+def refresh_collections(screening: Screening) -> Work:
+    """Build the collections of a screening and return what its launcher is at.
+
+    Raises
+    ------
+    InputError
+        The store can't be opened.
+    """
+    from ionsieve.workflows.execute import queue_path
+    from ionsieve.workflows.launcher import JobQueue
+
+    work = Work()
+    path = queue_path(screening)
+    if path.exists():
+        queue = JobQueue(path)
+        work = work_of(queue.flows())
+        queue.close()
+    with open_job_store(screening) as job_store:
+        build_collections(screening, job_store, work.failures)
+    return work

@@ -1,0 +1,125 @@
+"""Where results are kept: one SQLite file by default, MongoDB by one line of the config."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from jobflow.core.store import JobStore
+from maggma.core import Store
+
+from ionsieve.errors import InputError
+from ionsieve.workflows.config import Screening
+
+#: Collections of the raw job outputs and of their large arrays.
+JOBS = "jobs"
+BLOBS = "blobs"
+
+_MONGO_SCHEMES = ("mongodb://", "mongodb+srv://")
+_MONGO_TIMEOUT_MS = 5000
+
+
+def open_job_store(screening: Screening) -> JobStore:
+    """Open the store of raw job outputs; large arrays go to its additional store ``data``.
+
+    Raises
+    ------
+    InputError
+        The store can't be opened; the message says why and what to do.
+    """
+    documents = _store(screening, JOBS, key="uuid", stamp="completed_at")
+    blobs = _store(screening, BLOBS, key="blob_uuid", is_blobs=True)
+    job_store = JobStore(documents, additional_stores={"data": blobs})
+    _connect(job_store, screening)
+    for field in ("document", "screening", "flow_key", "composition_id"):
+        job_store.ensure_index(f"metadata.{field}")
+    return job_store
+
+
+def open_collection(screening: Screening, name: str) -> Store:
+    """Open one of the built collections, for example ``conductors``.
+
+    Raises
+    ------
+    InputError
+        The store can't be opened; the message says why and what to do.
+    """
+    store = _store(screening, name, key="document_id", stamp="last_updated")
+    _connect(store, screening)
+    store.ensure_index("screening")
+    return store
+
+
+def store_name(screening: Screening) -> str:
+    """Return the store's path, or its address without user and password."""
+    text = screening.store
+    return _without_password(text)[0] if _is_mongo(text) else str(screening.resolve(text))
+
+
+def _is_mongo(text: str) -> bool:
+    return text.startswith(_MONGO_SCHEMES)
+
+
+def _store(
+    screening: Screening,
+    collection: str,
+    key: str,
+    stamp: str = "last_updated",
+    is_blobs: bool = False,
+) -> Store:
+    """Return one collection, not yet connected."""
+    fields: dict[str, Any] = {"key": key, "last_updated_field": stamp}
+    fields["last_updated_type"] = "isoformat"
+    if _is_mongo(screening.store):
+        return _mongo_store(screening.store, collection, is_blobs, fields)
+    if "://" in screening.store:
+        scheme = screening.store.partition("://")[0]
+        raise InputError(f"store {scheme}://...: unknown kind; give a file or mongodb://...")
+    from ionsieve.workflows.sqlite_store import SQLiteStore
+
+    return SQLiteStore(screening.resolve(screening.store), collection, **fields)
+
+
+def _mongo_store(address: str, collection: str, is_blobs: bool, fields: dict[str, Any]) -> Store:
+    from maggma.stores import GridFSStore, MongoStore
+
+    address, login = _without_password(address)
+    database = urlsplit(address).path.strip("/")
+    if not database:
+        raise InputError(
+            f"store {address}: names no database; append one, for example {address}/ionsieve"
+        )
+    # User and password apart from the address: maggma logs the address as the store's name.
+    options = {"serverSelectionTimeoutMS": _MONGO_TIMEOUT_MS, **login}
+    kind = GridFSStore if is_blobs else MongoStore
+    return kind(database, collection, uri=address, mongoclient_kwargs=options, **fields)
+
+
+def _without_password(address: str) -> tuple[str, dict[str, str]]:
+    """Split a connection string into itself without the login, and the login."""
+    parts = urlsplit(address)
+    login, _, hosts = parts.netloc.rpartition("@")
+    plain = urlunsplit(parts._replace(netloc=hosts))
+    if not login:
+        return plain, {}
+    user, _, password = login.partition(":")
+    names = {"username": unquote(user), "password": unquote(password)}
+    return plain, {name: value for name, value in names.items() if value}
+
+
+def _connect(store: Store, screening: Screening) -> None:
+    """Connect and touch the store once, so that what is wrong shows now.
+
+    SQLiteStore explains its own troubles; pymongo's texts may hold the password.
+    """
+    from pymongo.errors import PyMongoError
+
+    try:
+        store.connect()
+        store.count({"_id": "no such document"})
+    except PyMongoError as error:
+        raise InputError(
+            f"store {store_name(screening)}: MongoDB doesn't answer or refuses "
+            f"({type(error).__name__}); "
+            "start it, or correct address and login under 'store' in the screening file"
+        ) from None
