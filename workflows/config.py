@@ -7,12 +7,22 @@ is a default here; none is in code elsewhere.
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 from ionsieve.errors import InputError
 
@@ -46,11 +56,29 @@ class Mothers(Section):
 class DopingRule(Section):
     """What may replace one host species, and at which levels."""
 
-    host: str = Field(description="species replaced, for example P5+ or S2-")
-    dopants: list[str | list[str]] = Field(
+    host: str = Field(description="species replaced on all its sites, for example P5+ or S2-")
+    dopants: list[str | tuple[str, str]] = Field(
         min_length=1, description="species; a list of two is co-doping, for example [Ga3+, P5+]"
     )
-    levels: list[Level] | None = Field(None, description="instead of the levels of the section")
+    levels: list[Level] | None = Field(
+        None, min_length=1, description="instead of the levels of the section"
+    )
+    pair_levels: list[tuple[Level, Level]] | None = Field(
+        None,
+        min_length=1,
+        description="levels of co-dopants, sum up to 1, for example [[3/8, 5/8]]; "
+        "null: every two levels",
+    )
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> DopingRule:
+        has_pairs = any(isinstance(dopant, tuple) for dopant in self.dopants)
+        if self.pair_levels is not None and not has_pairs:
+            raise ValueError("pair_levels without co-doping; write dopants as [[Ga3+, P5+]]")
+        for pair in self.pair_levels or []:
+            if sum(pair) > 1:
+                raise ValueError(f"pair_levels {pair[0]} + {pair[1]} exceed 1, the whole host")
+        return self
 
 
 class Doping(Section):
@@ -59,9 +87,11 @@ class Doping(Section):
     levels: list[Level] = Field(
         default_factory=lambda: [Fraction(n, 8) for n in (1, 2, 3, 4)],
         min_length=1,
-        description="fractions of the host's sites",
+        description="fractions of the host's sites that a dopant takes",
     )
-    rules: list[DopingRule] = Field(min_length=1)
+    rules: list[DopingRule] = Field(
+        min_length=1, description="charge is balanced by vacancies of the mobile ion or extra ones"
+    )
 
 
 class Supercell(Section):
@@ -182,6 +212,12 @@ class Screening(Section):
     store: str = Field("results.sqlite", description="SQLite file or mongodb:// connection string")
     compute: Compute = Compute()
     root: Path = Field(Path("."), exclude=True, description="folder of the file, set on reading")
+
+    def energy_settings_hash(self) -> str:
+        """Return the identity of everything that decides an energy; entries must agree in it."""
+        settings = (self.backend.model_dump(mode="json"), self.relax.model_dump(mode="json"))
+        text = json.dumps(settings, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def resolve(self, path: str) -> Path:
         """Return a path of the config as an absolute path."""

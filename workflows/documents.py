@@ -112,12 +112,21 @@ class CompositionDocument(Document):
     )
 
 
+class RejectedComposition(Document):
+    """One doped composition that can't be made."""
+
+    composition_id: str
+    mother_id: str
+    reason: str
+
+
 class PlanDocument(Document):
     """What a screening will do, counted before anything runs."""
 
     mothers: list[MotherDocument]
     rejected: list[RejectedMother]
     compositions: list[CompositionDocument]
+    rejected_compositions: list[RejectedComposition] = Field(default_factory=list)
 
 
 class Arrangement(Document):
@@ -151,7 +160,6 @@ class RelaxedArrangement(Document):
     rank: int
     ewald_energy_ev: float
     energy_ev_atom: float | None = Field(None, description="None if the calculation failed")
-    relax_uuid: str = ""
     static_uuid: str = ""
     reason: str = Field("", description="why it failed")
 
@@ -203,6 +211,19 @@ class HullDocument(Document):
     provenance: Provenance
 
 
+class PhononDocument(Document):
+    """Harmonic frequencies of one material; imaginary ones are negative."""
+
+    composition_id: str
+    mother_id: str
+    composition: str
+    min_frequency_thz: float
+    max_frequency_thz: float
+    passed: bool
+    reasons: list[str]
+    provenance: Provenance
+
+
 class SegmentDocument(Document):
     """One molecular dynamics segment; its trajectory is a blob in the additional store."""
 
@@ -211,11 +232,7 @@ class SegmentDocument(Document):
     index: int
     temperature_k: float
     timestep_fs: float
-    n_steps: int
     n_frames: int
-    mean_temperature_k: float
-    energy_drift_ev_atom_ps: float
-    structure: StructureDict = Field(description="last frame, with velocities")
     dir_name: str
     md_uuid: str
     trajectory: Any = Field(description="Trajectory bytes (base64), in the additional store")
