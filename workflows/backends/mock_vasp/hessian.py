@@ -1,0 +1,53 @@
+"""Force constants by finite differences (IBRION = 5 and 6)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .force_field import ForceField
+from .inputs import Crystal
+
+Array = NDArray[np.float64]
+
+
+def finite_differences(force_field: ForceField, crystal: Crystal, step_angstrom: float) -> Array:
+    """Return minus the second derivatives of the energy by central differences.
+
+    Parameters
+    ----------
+    step_angstrom
+        POTIM; VASP takes 0.015 if it is larger than 0.1.
+
+    Returns
+    -------
+    (3 n_ions, 3 n_ions) float64, eV/A^2, symmetric
+    """
+    step = step_angstrom if 0 < step_angstrom <= 0.1 else 0.015
+    inverse = np.linalg.inv(crystal.cell)
+    hessian = np.empty((3 * crystal.n_ions, 3 * crystal.n_ions))
+    for row in range(3 * crystal.n_ions):
+        move = np.zeros(3 * crystal.n_ions)
+        move[row] = step
+        shift = move.reshape(-1, 3) @ inverse
+        plus = force_field.evaluate(crystal.fractional + shift, crystal.cell).forces
+        minus = force_field.evaluate(crystal.fractional - shift, crystal.cell).forces
+        hessian[row] = ((plus - minus) / (2 * step)).ravel()
+    return (hessian + hessian.T) / 2
+
+
+def hessian_xml(hessian: Array, masses_amu: Array) -> str:
+    """Return the dynmat element of vasprun.xml: mass-weighted Hessian and its modes."""
+    weights = np.repeat(1 / np.sqrt(masses_amu), 3)
+    weighted = hessian * np.outer(weights, weights)
+    values, vectors = np.linalg.eigh(weighted)
+
+    def varray(name: str, matrix: Array) -> str:
+        lines = "".join(f"   <v> {' '.join(f'{x:.10g}' for x in row)} </v>\n" for row in matrix)
+        return f'  <varray name="{name}" >\n{lines}  </varray>\n'
+
+    eigenvalues = " ".join(f"{x:.10g}" for x in values)
+    return (
+        f' <dynmat>\n{varray("hessian", weighted)}  <v name="eigenvalues"> {eigenvalues} </v>\n'
+        f"{varray('eigenvectors', vectors.T)} </dynmat>\n"
+    )
