@@ -157,6 +157,11 @@ def _read_all(paths: Sequence[Path]) -> list[CompetingPhase]:
     return phases
 
 
+def library_elements() -> frozenset[str]:
+    """Return the symbols of all elements the shipped phases are made of."""
+    return frozenset().union(*(_elements_of(record["formula"]) for record in _records()))
+
+
 def phases_for(elements: Collection[str], extra: Sequence[Path] = ()) -> list[CompetingPhase]:
     """Return the competing phases made of some of the given elements.
 

@@ -10,7 +10,12 @@ from pymatgen.core import Composition, Element, Lattice, Structure
 from pymatgen.symmetry.groups import SpaceGroup
 
 from ionsieve.errors import InputError
-from ionsieve.workflows.competing_phases import known_missing, phases_for, read_phase
+from ionsieve.workflows.competing_phases import (
+    known_missing,
+    library_elements,
+    phases_for,
+    read_phase,
+)
 
 #: The mothers' cations, the dopants of the mothers' README, sulfur, and chlorine.
 ELEMENTS = {
@@ -72,6 +77,7 @@ def shortest_over_radii(structure):
 
 def test_every_record_builds_to_its_formula(library):
     assert set(library) == set(RECORDS)
+    assert library_elements() == ELEMENTS
     for phase_id, record in RECORDS.items():
         structure = library[phase_id].structure
         assert structure.composition.reduced_formula == record["formula"], phase_id
