@@ -102,12 +102,14 @@ class Supercell(Section):
 
 
 class Ewald(Section):
-    """Ranking of arrangements."""
+    """Ranking of arrangements by point-charge energy."""
 
     keep: int = Field(5, ge=1, description="symmetry-distinct arrangements that go on")
-    method: Literal["auto", "exhaustive", "bound", "anneal"] = "auto"
+    method: Literal["auto", "exhaustive", "bound", "anneal"] = Field(
+        "auto", description="auto, exhaustive, bound (proven) or anneal (heuristic)"
+    )
     seconds: float = Field(60.0, gt=0, description="time budget per composition")
-    seed: int = 0
+    seed: int = Field(0, description="of annealing")
 
 
 class Relax(Section):
@@ -119,7 +121,9 @@ class Relax(Section):
 class Hull(Section):
     """The thermodynamic gate."""
 
-    max_e_hull_ev_atom: float = 0.1
+    max_e_hull_ev_atom: float = Field(
+        0.1, description="compositions further above the hull are dropped"
+    )
     phases: list[str] = Field(
         default_factory=list,
         description="CIF files of competing phases, added to the built-in ones",
@@ -129,40 +133,46 @@ class Hull(Section):
 class Phonons(Section):
     """Optional phonons of the materials that passed the hull."""
 
-    enabled: bool = False
+    enabled: bool = Field(False, description="compute them")
     min_frequency_thz: float = Field(-0.5, description="more negative modes fail the material")
+
+
+_TIMESTEP = "time step; 10 fs is too long for oxoanions and hydrogen"
+_LENGTH = "length of the run, equilibration included"
+_EQUILIBRATION = "discarded at the start"
+_SEGMENT = "length of one restartable job"
 
 
 class MolecularDynamics(Section):
     """One molecular dynamics stage."""
 
-    temperature_k: float = Field(300.0, gt=0)
-    timestep_fs: float = Field(gt=0, le=20)
-    length_ps: float = Field(gt=0)
-    equilibration_ps: float = Field(ge=0)
-    segment_ps: float = Field(gt=0, description="length of one restartable job")
+    temperature_k: float = Field(300.0, gt=0, description="of the thermostat")
+    timestep_fs: float = Field(gt=0, le=20, description=_TIMESTEP)
+    length_ps: float = Field(gt=0, description=_LENGTH)
+    equilibration_ps: float = Field(ge=0, description=_EQUILIBRATION)
+    segment_ps: float = Field(gt=0, description=_SEGMENT)
     min_sigma_s_cm: float = Field(
         1e-3, gt=0, description="conductivity at the run's temperature the gate asks for"
     )
-    seed: int = 0
+    seed: int = Field(0, description="of the starting velocities")
 
 
 class ShortMD(MolecularDynamics):
     """The short diagnosis."""
 
-    timestep_fs: float = Field(10.0, gt=0, le=20)
-    length_ps: float = Field(100.0, gt=0)
-    equilibration_ps: float = Field(5.0, ge=0)
-    segment_ps: float = Field(25.0, gt=0)
+    timestep_fs: float = Field(10.0, gt=0, le=20, description=_TIMESTEP)
+    length_ps: float = Field(100.0, gt=0, description=_LENGTH)
+    equilibration_ps: float = Field(5.0, ge=0, description=_EQUILIBRATION)
+    segment_ps: float = Field(25.0, gt=0, description=_SEGMENT)
 
 
 class LongMD(MolecularDynamics):
     """The long diagnosis."""
 
-    timestep_fs: float = Field(1.0, gt=0, le=20)
-    length_ps: float = Field(250.0, gt=0)
-    equilibration_ps: float = Field(10.0, ge=0)
-    segment_ps: float = Field(10.0, gt=0)
+    timestep_fs: float = Field(1.0, gt=0, le=20, description=_TIMESTEP)
+    length_ps: float = Field(250.0, gt=0, description=_LENGTH)
+    equilibration_ps: float = Field(10.0, ge=0, description=_EQUILIBRATION)
+    segment_ps: float = Field(10.0, gt=0, description=_SEGMENT)
     max_relative_error: float = Field(
         0.5, gt=0, description="half width of the 95 % interval of D over D; larger fails"
     )
@@ -179,7 +189,9 @@ class Arrhenius(Section):
 class Backend(Section):
     """The engine that computes energies and forces."""
 
-    name: Literal["mock_vasp", "vasp"] = "mock_vasp"
+    name: Literal["mock_vasp", "vasp"] = Field(
+        "mock_vasp", description="vasp, or mock_vasp: a classical stand-in that needs no VASP"
+    )
     vasp_cmd: str = Field("vasp_std", description="command line of VASP, with its MPI launcher")
     vasp_gamma_cmd: str = Field("vasp_gam", description="command line for Gamma-only runs")
     walltime_seconds: int | None = Field(None, description="VASP is stopped cleanly before this")
@@ -196,7 +208,7 @@ class Compute(Section):
 class Screening(Section):
     """The whole screening.yaml; relative paths count from the file's folder."""
 
-    name: str = "screening"
+    name: str = Field("screening", description="name of this screening in the store")
     mobile_ion: str = Field("Na+", description="species that conducts")
     mothers: Mothers
     doping: Doping

@@ -1,4 +1,4 @@
-"""Mother structures: read, decorated with oxidation states, filtered, each rejection with its reason.
+"""Mother structures: read, given oxidation states, filtered, each rejection with its reason.
 
 A mother is a known crystal that holds the mobile ion; doped variants of it are what a screening
 looks at.
@@ -7,6 +7,7 @@ looks at.
 from __future__ import annotations
 
 import glob
+import math
 import re
 import warnings
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Literal
 
 from pymatgen.analysis.bond_valence import BVAnalyzer
 from pymatgen.analysis.structure_matcher import StructureMatcher
-from pymatgen.core import Species, Structure
+from pymatgen.core import DummySpecies, Element, Species, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from ionsieve.errors import InputError
@@ -115,9 +116,9 @@ def parse_species(text: str, where: str) -> Species:
     return species
 
 
-def charge(species: Species) -> float:
+def charge(species: Species | Element | DummySpecies) -> float:
     """Return the charge of a species in e; 0 if it has none."""
-    return float(species.oxi_state or 0)
+    return float(getattr(species, "oxi_state", None) or 0)
 
 
 def _files(screening: Screening) -> list[Path]:
@@ -219,13 +220,13 @@ def _check_states(structure: Structure, which: str) -> None:
                 f"{which} give {species.symbol} an average of {charge(species):g}, which is no "
                 "ion; write whole ones into the CIF, site by site"
             )
-    total = sum(n * charge(s) for s, n in structure.composition.items())
+    total = math.fsum(n * charge(s) for s, n in structure.composition.items())
     if abs(total) > _CHARGE_TOLERANCE * structure.composition.num_atoms:
         raise _RejectedError(f"{which} add up to {total:+g} e per cell, not 0; correct the CIF")
 
 
 def _primitive(structure: Structure) -> Structure:
-    """Return the primitive cell of a centred lattice; supercells nearer to a cube follow from it."""
+    """Return the primitive cell of a centred lattice: it allows supercells nearer to a cube."""
     primitive = SpacegroupAnalyzer(structure, symprec=_SYMMETRY_TOLERANCE).find_primitive()
     return structure if primitive is None or len(primitive) >= len(structure) else primitive
 

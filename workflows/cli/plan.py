@@ -1,0 +1,173 @@
+"""``ionsieve plan``: what a screening will do, counted before anything runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ionsieve.workflows.documents import CompositionDocument, MotherDocument, PlanDocument
+    from ionsieve.workflows.estimate import StageEstimate
+
+
+@click.command(name="plan")
+@click.argument("screening", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+def command(screening: Path, as_json: bool) -> None:
+    """Count mothers, compositions, arrangements, jobs and core hours; compute nothing.
+
+    Jobs and core hours are upper limits: every composition is taken to pass every gate.
+
+    \b
+    Example:
+      ionsieve plan screening.yaml
+    """
+    from ionsieve.workflows.config import read_screening
+    from ionsieve.workflows.estimate import cost_model, estimate
+    from ionsieve.workflows.plan import make_plan
+
+    settings = read_screening(screening)
+    plan = make_plan(settings)
+    stages = estimate(plan, settings)
+    _, assumption = cost_model(settings.backend.name)
+    if as_json:
+        click.echo(json.dumps(_as_json(plan, stages, assumption)))
+        return
+    _print(plan, stages, assumption)
+
+
+def _total_arrangements(plan: PlanDocument) -> int:
+    return sum(int(composition.n_arrangements) for composition in plan.compositions)
+
+
+def _as_json(plan: PlanDocument, stages: list[StageEstimate], assumption: str) -> dict[str, Any]:
+    compositions = [
+        {**composition.model_dump(mode="json"), "n_arrangements": int(composition.n_arrangements)}
+        for composition in plan.compositions
+    ]
+    return {
+        "n_mothers": len(plan.mothers),
+        "n_compositions": len(plan.compositions),
+        "n_arrangements": _total_arrangements(plan),
+        "mothers": [m.model_dump(mode="json", exclude={"structure"}) for m in plan.mothers],
+        "rejected": [r.model_dump(mode="json") for r in plan.rejected],
+        "compositions": compositions,
+        "rejected_compositions": [r.model_dump(mode="json") for r in plan.rejected_compositions],
+        "stages": [stage.to_dict() for stage in stages],
+        "cost_assumption": assumption,
+    }
+
+
+def _print(plan: PlanDocument, stages: list[StageEstimate], assumption: str) -> None:
+    from rich.console import Console
+
+    console = Console()
+    console.print(_composition_table(plan))
+    console.print(_mother_table(plan))
+    for mother in plan.rejected:
+        block = f", block {mother.source_block}" if mother.source_block else ""
+        console.print(
+            f"[yellow]rejected[/yellow] {mother.source_file}{block} ({mother.formula}): "
+            f"{mother.reason}",
+            highlight=False,
+        )
+    for composition in plan.rejected_compositions:
+        console.print(
+            f"[yellow]rejected[/yellow] {composition.composition_id}: {composition.reason}",
+            highlight=False,
+        )
+    console.print(_stage_table(stages))
+    console.print(
+        f"{len(plan.mothers)} mothers, {len(plan.compositions)} compositions, "
+        f"{_total_arrangements(plan):,} arrangements",
+        highlight=False,
+    )
+    console.print(f"Core hours assume {assumption}.", style="dim", highlight=False)
+
+
+def readable_count(count: int) -> str:
+    """Return a number of arrangements, as a power of ten from a thousand million on."""
+    if count < 10**9:
+        return f"{count:,}"
+    digits = str(count)
+    return f"{digits[0]}.{digits[1:3]}e{len(digits) - 1}"
+
+
+def _mobile_change(composition: CompositionDocument) -> str:
+    change = composition.n_mobile_added - composition.n_mobile_removed
+    return f"{change:+d}" if change else "0"
+
+
+def _table(title: str, left: list[str], right: list[str]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for name in left:
+        table.add_column(name, overflow="fold")
+    for name in right:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _composition_table(plan: PlanDocument) -> Table:
+    mobile = plan.mothers[0].mobile_ion
+    right = [mobile, "ions", "arrangements"]
+    table = _table("Compositions", ["composition", "per mother formula"], right)
+    for mother in plan.mothers:
+        for composition in plan.compositions:
+            if composition.mother_id != mother.mother_id:
+                continue
+            merged = "".join(f"\n  = {other}" for other in composition.merged_from)
+            table.add_row(
+                composition.composition_id + merged,
+                composition.host_formula,
+                _mobile_change(composition),
+                str(composition.n_ions),
+                readable_count(int(composition.n_arrangements)),
+            )
+        table.add_section()
+    return table
+
+
+def _charges(mother: MotherDocument) -> str:
+    from pymatgen.core import Structure
+
+    names = " ".join(str(s) for s in Structure.from_dict(mother.structure).composition)
+    return names if mother.oxidation_source == "file" else f"{names} guessed"
+
+
+def _mother_table(plan: PlanDocument) -> Table:
+    left = ["mother", "space group", "charges"]
+    table = _table("Mothers", left, ["compositions", "arrangements"])
+    for mother in plan.mothers:
+        own = [c for c in plan.compositions if c.mother_id == mother.mother_id]
+        table.add_row(
+            mother.mother_id,
+            mother.space_group,
+            _charges(mother),
+            str(len(own)),
+            readable_count(sum(int(c.n_arrangements) for c in own)),
+        )
+    return table
+
+
+def _stage_table(stages: list[StageEstimate]) -> Table:
+    right = ["compositions or phases", "jobs", "core hours"]
+    table = _table("Work, at most", ["stage"], right)
+    for stage in stages:
+        hours = f"{stage.core_hours:,.0f}" if stage.core_hours >= 10 else f"{stage.core_hours:.2g}"
+        table.add_row(stage.stage, f"{stage.n_items:,}", f"{stage.n_jobs:,}", hours)
+    return table
