@@ -18,6 +18,10 @@ Array = NDArray[np.float64]
 VERSION = "6.4.3"
 #: A made-up band gap (eV) between bands at -1 and 2 eV, for ionic crystals; metals have none.
 _VALENCE_EV, _CONDUCTION_EV = -1.0, 2.0
+#: pymatgen wants states below the Fermi level in a metal too.
+_METAL_EV = 1e-3
+#: Tags that are lists even for a single ion.
+_PER_ION = frozenset({"MAGMOM"})
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ def _number(name: str, value: Tag) -> str:
 
 
 def _tag(name: str, value: Tag) -> str:
+    if name in _PER_ION and not isinstance(value, list):
+        value = [value]
     if not isinstance(value, list):
         return _number(name, value)
     if value and isinstance(value[0], bool):
@@ -133,7 +139,7 @@ def _energy(energies: Energies) -> str:
 def _eigenvalues(kpoints: Kpoints, n_bands: int, is_metal: bool) -> str:
     """Bands without dispersion; those of a metal meet at the Fermi level."""
     n_filled = n_bands // 2
-    gap = (0.0, 0.0) if is_metal else (_VALENCE_EV, _CONDUCTION_EV)
+    gap = (-_METAL_EV, _METAL_EV) if is_metal else (_VALENCE_EV, _CONDUCTION_EV)
     bands = [(gap[0], 1.0)] * n_filled + [(gap[1], 0.0)] * (n_bands - n_filled)
     lines = "".join(f"      <r> {e:9.4f} {f:9.4f} </r>\n" for e, f in bands)
     sets = "".join(
