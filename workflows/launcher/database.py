@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ionsieve.errors import InputError
+from ionsieve.errors import InputError, IonSieveError
 
 # Columns that may be long come last: SQLite then never reads them for a status.
 _SCHEMA = """
@@ -100,9 +100,6 @@ class Database:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, timeout=60.0, isolation_level=None)
         connection.row_factory = sqlite3.Row
-        # FULL: a commit that answers a stored output must survive a power cut, or additions are
-        # lost.
-        connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(_SCHEMA)
         return connection
@@ -114,8 +111,16 @@ class Database:
         self._connection = None
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """Hold a write transaction: all or nothing, one process at a time."""
+    def writing(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """Hold a write transaction: all or nothing, one process at a time.
+
+        Parameters
+        ----------
+        durable : bool
+            Whether it must survive a power cut, for which it waits for the disk. All survive the
+            death of processes, and a power cut takes only the last ones, in order.
+        """
+        self.connection().execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         with self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
 
@@ -131,6 +136,11 @@ class Database:
         connection.execute(begin)
         try:
             yield connection
+        except sqlite3.OperationalError as error:
+            connection.rollback()
+            raise IonSieveError(
+                f"job queue {self.path}: {error}; mend that and run again to resume"
+            ) from error
         except BaseException:
             connection.rollback()
             raise

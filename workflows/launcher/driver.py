@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -74,7 +75,8 @@ def run_queue(
     Raises
     ------
     InputError
-        If another driver works on the queue, or ``n_workers`` is below 1.
+        If another driver works on the queue, ``n_workers`` is below 1 or ``work_dir`` cannot be
+        written.
     RunInterruptedError
         On SIGINT or SIGTERM: workers were stopped, the queue can be resumed.
     IonSieveError
@@ -82,9 +84,9 @@ def run_queue(
     """
     if n_workers < 1:
         raise InputError(f"{n_workers} workers cannot work; give at least 1")
-    work_dir = Path(work_dir).resolve()
+    work_dir = _usable_folder(Path(work_dir).resolve())
     store_dict = job_store.as_dict()
-    with sole_driver(queue.path):
+    with sole_driver(queue.path) as lock_fd:
         # Whatever was running belongs to a run that is gone.
         _settle(queue, store_dict, queue.running_jobs())
         board = _Board(queue)
@@ -93,7 +95,9 @@ def run_queue(
         if board.n_open == 0:
             _report(on_progress, board)
             return
-        pool = WorkerPool(n_workers, queue.path.resolve(), work_dir, store_dict, queue.close)
+        pool = WorkerPool(
+            n_workers, queue.path.resolve(), work_dir, store_dict, lock_fd, queue.close
+        )
         try:
             with _signals(pool) as received:
                 _drive(queue, board, pool, store_dict, next_flows, on_progress, received)
@@ -222,13 +226,28 @@ def _settle(
 
 
 def _is_stored(store: JobStore, job: RunningJob) -> bool:
-    """Return whether the output of a job is in the store with all its blobs."""
+    """Return whether the output of a job is in the store; remove it if it is incomplete."""
     criteria = {"uuid": job.uuid, "index": job.job_index}
     try:
         return store.query_one(criteria, load=True) is not None
     except KeyError:
-        # jobflow writes the document before its blobs; these are missing.
+        # jobflow writes the document before its blobs; some are missing.
+        parts: Any = store  # maggma's base class hides the types of these attributes
+        parts.docs_store.remove_docs(criteria)
+        for blobs in parts.additional_stores.values():
+            blobs.remove_docs({"job_uuid": job.uuid, "job_index": job.job_index})
         return False
+
+
+def _usable_folder(folder: Path) -> Path:
+    """Return the folder, made if missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the work folder {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write in the work folder {folder}; check its permissions")
+    return folder
 
 
 @contextmanager

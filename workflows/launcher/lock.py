@@ -12,13 +12,13 @@ from pathlib import Path
 
 from ionsieve.errors import InputError
 
-_PATIENCE_S = 5.0
+_PATIENCE_S = 3.0
 _PAUSE_S = 0.05
 
 
 @contextmanager
-def sole_driver(queue_path: Path) -> Iterator[None]:
-    """Hold the queue's lock.
+def sole_driver(queue_path: Path) -> Iterator[int]:
+    """Hold the queue's lock; gives its file descriptor.
 
     The workers inherit it by being forked, and the system frees it when the last of them is gone:
     whoever gets it knows that no process of an earlier run is left, however that run ended.
@@ -38,7 +38,7 @@ def sole_driver(queue_path: Path) -> Iterator[None]:
         _acquire(descriptor, queue_path)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

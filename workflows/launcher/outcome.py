@@ -74,7 +74,7 @@ class Outcome:
         added = cast("Flow | None", response.addition)
         return cls(
             before_children=tuple(job_records(cast("Flow", flow)) for flow in before if flow),
-            beside_children=() if added is None else job_records(added),
+            beside_children=job_records(added) if added else (),
             stop_children=response.stop_children,
         )
 
@@ -104,7 +104,7 @@ class Outcome:
 
 
 def job_records(flow: Flow) -> tuple[JobRecord, ...]:
-    """Return the jobs of a flow, parents first.
+    """Return the jobs of a flow that is not empty, parents first.
 
     Raises
     ------

@@ -34,6 +34,8 @@ class WorkerPool:
         Absolute.
     job_store : dict
         The job store as a dictionary.
+    lock_fd : int
+        The queue's lock, which workers inherit.
     before_fork : callable
         Called before processes are made: must close every database connection of this process.
     """
@@ -44,6 +46,7 @@ class WorkerPool:
         queue_path: Path,
         work_dir: Path,
         job_store: dict[str, Any],
+        lock_fd: int,
         before_fork: Callable[[], None],
     ) -> None:
         self._wake_reader, self._wake_writer = os.pipe()
@@ -54,7 +57,12 @@ class WorkerPool:
         is_forked = sys.platform == "linux"
         self._context: Any = multiprocessing.get_context("fork" if is_forked else "spawn")
         self._task = WorkerTask(
-            queue_path, work_dir, job_store, os.getpid(), self._wake_writer if is_forked else -1
+            queue_path,
+            work_dir,
+            job_store,
+            driver=os.getpid(),
+            wake_fd=self._wake_writer if is_forked else -1,
+            lock_fd=lock_fd if is_forked else -1,
         )
         self._before_fork = before_fork
         self._workers: dict[int, BaseProcess] = {}

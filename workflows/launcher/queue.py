@@ -76,8 +76,8 @@ class JobQueue:
         unknown = (new for new in flows if connection.execute(known, (new.key,)).fetchone() is None)
         n_added = 0
         # In small transactions, serialized beforehand, so that workers need not wait long.
-        while chunk := [(new, job_records(new.flow)) for new in islice(unknown, _FLOWS_AT_ONCE)]:
-            with self._database.writing() as connection:
+        while chunk := [(new, _job_records(new)) for new in islice(unknown, _FLOWS_AT_ONCE)]:
+            with self._database.writing(durable=True) as connection:
                 n_added += sum(_insert_flow(connection, new, jobs) for new, jobs in chunk)
         return n_added
 
@@ -205,7 +205,8 @@ class JobQueue:
 
     def keep_outcome(self, job_id: int, outcome: Outcome) -> None:
         """Keep what a job leaves behind; to be called before its output is stored."""
-        with self._database.writing() as connection:
+        # Were it lost but the output not, the job would count as one that left nothing behind.
+        with self._database.writing(durable=True) as connection:
             connection.execute(
                 "UPDATE jobs SET outcome = ? WHERE id = ?", (outcome.to_json(), job_id)
             )
@@ -247,10 +248,14 @@ class JobQueue:
         return row["n_deaths"]
 
 
+def _job_records(new: NewFlow) -> tuple[JobRecord, ...]:
+    if not new.flow.job_uuids:
+        raise InputError(f"flow {new.key!r} has no jobs; add at least one")
+    return job_records(new.flow)
+
+
 def _insert_flow(connection: sqlite3.Connection, new: NewFlow, jobs: Sequence[JobRecord]) -> bool:
     """Add a flow unless its key is known by now; return whether it was added."""
-    if not jobs:
-        raise InputError(f"flow {new.key!r} has no jobs; add at least one")
     row = connection.execute(
         "INSERT INTO flows (key, label, stage, priority) VALUES (?, ?, ?, ?)"
         " ON CONFLICT DO NOTHING RETURNING id",

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobflow.core.state import CURRENT_JOB
 from jobflow.core.store import JobStore
 from monty.json import MontyDecoder
 
@@ -49,7 +50,9 @@ class WorkerTask:
     driver : int
         Process id of the driver; the worker dies with it.
     wake_fd : int
-        Pipe on which a byte tells the driver that a flow ended; -1 if it cannot be inherited.
+        Pipe on which a byte tells the driver that a flow ended; -1 if it was not inherited.
+    lock_fd : int
+        The driver's lock of the queue; -1 if it was not inherited.
     """
 
     queue_path: Path
@@ -57,13 +60,19 @@ class WorkerTask:
     job_store: dict[str, Any]
     driver: int
     wake_fd: int
+    lock_fd: int
 
 
 def work(task: WorkerTask) -> None:
     """Execute jobs for ever; the driver ends the process."""
     _obey_driver(task.driver)
+    # Processes that jobs fork must not keep the queue locked if they outlive everything.
+    if task.lock_fd >= 0:
+        os.register_at_fork(after_in_child=lambda: os.close(task.lock_fd))
     _own_output()
     _use_one_thread()
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()  # forked workers would all draw the same numbers
     # Opened before the first job changes the folder, in case a path is relative.
     store = connect_store(task.job_store)
     queue = JobQueue(task.queue_path)
@@ -98,6 +107,7 @@ def execute(queue: JobQueue, claimed: ClaimedJob, store: HeldOutputStore) -> boo
             store.release()
         except (Exception, SystemExit) as error:
             failure = Failure.from_exception(error)
+            CURRENT_JOB.reset()
             Path(run_dir, TRACEBACK_NAME).write_text(failure.traceback)
             return queue.fail(claimed.job_id, failure)
     return queue.complete(claimed.job_id)
