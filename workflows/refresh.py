@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ionsieve.workflows.builders import build_collections
@@ -31,6 +32,11 @@ class Work:
     running: frozenset[str] = field(default_factory=frozenset)
 
 
+def queue_path(screening: Screening) -> Path:
+    """Return the file of the launcher's queue, beside the calculations."""
+    return screening.resolve(screening.compute.work_dir) / "queue.sqlite"
+
+
 def work_of(statuses: Iterable[FlowStatus]) -> Work:
     """Return what the launcher is at, from its flows; the newest flow of each label counts."""
     now = datetime.now(UTC)
@@ -55,7 +61,6 @@ def refresh_collections(screening: Screening) -> Work:
     InputError
         The store can't be opened.
     """
-    from ionsieve.workflows.execute import queue_path
     from ionsieve.workflows.launcher import JobQueue
 
     work = Work()
