@@ -53,6 +53,20 @@ def work_of(statuses: Iterable[FlowStatus]) -> Work:
     )
 
 
+def stored_flows(screening: Screening) -> list[FlowStatus]:
+    """Return the flows in the launcher's queue; none where nothing has run yet."""
+    from ionsieve.workflows.launcher import JobQueue
+
+    path = queue_path(screening)
+    if not path.exists():
+        return []
+    queue = JobQueue(path)
+    try:
+        return queue.flows()
+    finally:
+        queue.close()
+
+
 def refresh_collections(screening: Screening) -> Work:
     """Build the collections of a screening and return what its launcher is at.
 
@@ -61,14 +75,7 @@ def refresh_collections(screening: Screening) -> Work:
     InputError
         The store can't be opened.
     """
-    from ionsieve.workflows.launcher import JobQueue
-
-    work = Work()
-    path = queue_path(screening)
-    if path.exists():
-        queue = JobQueue(path)
-        work = work_of(queue.flows())
-        queue.close()
+    work = work_of(stored_flows(screening)) if queue_path(screening).exists() else Work()
     with open_job_store(screening) as job_store:
         build_collections(screening, job_store, work.failures)
     return work

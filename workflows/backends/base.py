@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from jobflow import Flow, Job
+from jobflow import Flow, Job, OutputReference
 from pymatgen.core import Structure
 
 
@@ -30,7 +30,9 @@ class Backend(Protocol):
         """Return a relaxation of ions and cell."""
         ...
 
-    def static(self, structure: Structure, name: str = "static", prev_dir: Any = None) -> Job:
+    def static(
+        self, structure: Structure | OutputReference, name: str = "static", prev_dir: Any = None
+    ) -> Job:
         """Return a static calculation, continued from the folder of an earlier one."""
         ...
 

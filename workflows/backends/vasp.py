@@ -18,7 +18,7 @@ from atomate2.vasp.jobs.core import RelaxMaker, StaticMaker, TightRelaxMaker
 from atomate2.vasp.jobs.md import MDMaker
 from atomate2.vasp.jobs.phonons import PhononDisplacementMaker
 from atomate2.vasp.sets.core import MDSetGenerator
-from jobflow import Flow, Job
+from jobflow import Flow, Job, OutputReference
 from pymatgen.core import SETTINGS, Structure
 
 from ionsieve.errors import InputError
@@ -126,7 +126,9 @@ class VaspBackend:
             return flow
         return maker.make(structure)
 
-    def static(self, structure: Structure, name: str = "static", prev_dir: Any = None) -> Job:
+    def static(
+        self, structure: Structure | OutputReference, name: str = "static", prev_dir: Any = None
+    ) -> Job:
         """Return a static calculation."""
         return self._configure(StaticMaker(name=name)).make(structure, prev_dir=prev_dir)
 

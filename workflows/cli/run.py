@@ -1,0 +1,78 @@
+"""``ionsieve run``: the whole funnel on this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ionsieve.workflows.execute import RunResult
+
+
+@click.command(name="run")
+@click.argument("screening", type=click.Path(path_type=Path))
+@click.option("--workers", type=click.IntRange(min=1), help="Jobs at the same time.")
+@click.option("--retry-failed", is_flag=True, help="Give failed calculations another try.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def command(screening: Path, workers: int | None, retry_failed: bool, as_json: bool) -> None:
+    """Run the whole funnel on this machine; run again to resume.
+
+    Interrupt it or kill it at any moment: finished calculations are kept and not repeated.
+
+    \b
+    Example:
+      ionsieve run screening.yaml --workers 2
+    """
+    from ionsieve.workflows.config import read_screening
+    from ionsieve.workflows.execute import run_screening
+    from ionsieve.workflows.progress import FunnelProgress
+
+    settings = read_screening(screening)
+    with FunnelProgress(settings.name) as progress:
+        result = run_screening(
+            settings,
+            workers=workers,
+            on_start=progress.start,
+            on_progress=progress.update,
+            retry_failed=retry_failed,
+        )
+    if as_json:
+        click.echo(json.dumps(_outcome(result)))
+        return
+    _print_outcome(screening, result)
+
+
+def _outcome(result: RunResult) -> dict[str, object]:
+    states = [status.state for status in result.statuses]
+    return {
+        "n_mothers": len(result.plan.mothers),
+        "n_compositions": len(result.plan.compositions),
+        "n_flows": len(states),
+        "n_failed": states.count("failed"),
+        "report": str(result.report),
+    }
+
+
+def _print_outcome(screening: Path, result: RunResult) -> None:
+    from rich.console import Console
+
+    from ionsieve.workflows.config import read_screening
+    from ionsieve.workflows.query import query, result_table
+
+    console = Console()
+    settings = read_screening(screening)
+    rows = query(settings, where=None, sort="-sigma_long_s_cm", limit=20)
+    console.print(result_table(rows, title=f"{settings.name}: ranked conductors"))
+    failed = [status for status in result.statuses if status.state == "failed"]
+    for status in failed:
+        console.print(f"[red]failed[/red] {status.label}: {status.error}", highlight=False)
+    console.print(f"Report: {result.report}", soft_wrap=True, highlight=False)
+    console.print(
+        f"Query:  ionsieve query {screening} --where "
+        "'sigma_long_s_cm > 1e-3 and e_hull_ev_atom < 0.05' --sort -sigma_long_s_cm",
+        soft_wrap=True,
+        highlight=False,
+    )

@@ -1,0 +1,255 @@
+"""The funnel as small flows: which can start now, given what is in the store.
+
+One flow computes a competing phase, one ranks and relaxes a composition, one takes a relaxed
+material through the hull gate and molecular dynamics. Each has a key, the hash of its structure and
+settings, so that starting again repeats nothing, and changing a setting repeats what depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from jobflow import Flow, JobStore, job
+from pymatgen.core import Composition, Structure
+
+from ionsieve.errors import InputError
+from ionsieve.workflows.competing_phases import CompetingPhase, known_missing, phases_for
+from ionsieve.workflows.config import Screening
+from ionsieve.workflows.documents import (
+    CompositionDocument,
+    MaterialDocument,
+    MotherDocument,
+    PhaseDocument,
+    PlanDocument,
+    settings_hash,
+)
+from ionsieve.workflows.launcher import FlowStatus, NewFlow
+from ionsieve.workflows.stages.context import Candidate
+from ionsieve.workflows.stages.hull import conductivity_flow
+from ionsieve.workflows.stages.phases import phase_flow
+from ionsieve.workflows.stages.rank import ranking_flow
+
+#: Later stages first, so that results appear early; phases before relaxations, which they block.
+_PRIORITY = {"plan": 40, "conductivity": 30, "phase": 20, "relax": 10}
+
+
+@job(output_schema=PlanDocument)
+def record_plan(plan: PlanDocument) -> PlanDocument:
+    """Store what the screening is about to do."""
+    return plan
+
+
+class Funnel:
+    """All flows of one screening, each offered once the results it needs are in the store.
+
+    Parameters
+    ----------
+    screening
+        The settings.
+    plan
+        Its mothers and compositions, from :func:`ionsieve.workflows.plan.make_plan`.
+    job_store
+        Where the flows' results go.
+    """
+
+    def __init__(self, screening: Screening, plan: PlanDocument, job_store: JobStore) -> None:
+        self.screening = screening
+        self.plan = plan
+        self.job_store = job_store
+        self._mothers = {mother.mother_id: mother for mother in plan.mothers}
+
+    def next_flows(self, statuses: Iterable[FlowStatus]) -> list[NewFlow]:
+        """Return the flows that can run and are not among the known ones.
+
+        Parameters
+        ----------
+        statuses
+            The launcher's flows, of this screening or any.
+        """
+        known = {status.key: status.state for status in statuses}
+        return [
+            *self._first_flows(known),
+            *self._conductivity_flows(known),
+        ]
+
+    def check(self) -> None:
+        """Find out before anything runs whether the competing phases are complete and readable.
+
+        Raises
+        ------
+        InputError
+            An element has no structure, or a CIF of ``hull.phases`` is unfit.
+        """
+        if not self.phases:
+            raise InputError("no competing phases; add their CIF files to hull.phases")
+
+    def own(self, statuses: Iterable[FlowStatus]) -> list[FlowStatus]:
+        """Return those of the launcher's flows that the present settings ask for."""
+        keys = {
+            self._plan_key,
+            *self.phases,
+            *(candidate.flow_key for candidate in self.candidates.values()),
+            *self._conductivity_keys.values(),
+        }
+        return [status for status in statuses if status.key in keys]
+
+    @cached_property
+    def _library(self) -> list[CompetingPhase]:
+        elements = frozenset[str]().union(*self._chemical_systems)
+        extra = [self.screening.resolve(path) for path in self.screening.hull.phases]
+        return phases_for(elements, extra=extra)
+
+    @cached_property
+    def phases(self) -> dict[str, tuple[str, Structure, str]]:
+        """Key -> (phase_id, structure, source) of the competing phases and the mothers."""
+        entries = [
+            (phase.phase_id, phase.structure, phase.source)
+            for phase in self._library
+            if self._is_needed(phase.structure)
+        ]
+        entries += [
+            (mother.mother_id, Structure.from_dict(mother.structure), mother.source_file)
+            for mother in self.plan.mothers
+            if mother.is_ordered
+        ]
+        energy = self.screening.energy_settings_hash()
+        return {
+            settings_hash("phase", entry[0], entry[1].as_dict(), energy): entry for entry in entries
+        }
+
+    @cached_property
+    def candidates(self) -> dict[str, Candidate]:
+        """Composition id -> candidate of its first flow."""
+        return {
+            composition.composition_id: self._candidate(composition)
+            for composition in self.plan.compositions
+        }
+
+    @cached_property
+    def _chemical_systems(self) -> list[frozenset[str]]:
+        return list({_elements(c.formula) for c in self.plan.compositions})
+
+    def _is_needed(self, structure: Structure) -> bool:
+        elements = _structure_elements(structure)
+        return any(elements <= system for system in self._chemical_systems)
+
+    def _candidate(self, composition: CompositionDocument) -> Candidate:
+        mother: MotherDocument = self._mothers[composition.mother_id]
+        screening = self.screening
+        key = settings_hash(
+            "relax",
+            mother.structure,
+            composition.model_dump(mode="json"),
+            screening.ewald.model_dump(mode="json"),
+            screening.energy_settings_hash(),
+        )
+        return Candidate(screening=screening, mother=mother, composition=composition, flow_key=key)
+
+    def _conductivity_key(self, candidate: Candidate) -> str:
+        """Return the key of a candidate's second flow."""
+        screening = self.screening
+        sections = (
+            screening.hull,
+            screening.phonons,
+            screening.short_md,
+            screening.long_md,
+            screening.arrhenius,
+        )
+        return settings_hash(
+            "conductivity",
+            candidate.flow_key,
+            sorted(self._phase_keys[candidate.composition.composition_id]),
+            *(section.model_dump(mode="json") for section in sections),
+        )
+
+    @cached_property
+    def _plan_key(self) -> str:
+        return settings_hash("plan", self.plan.model_dump(mode="json"))
+
+    def _first_flows(self, known: Mapping[str, str]) -> Iterator[NewFlow]:
+        plan_key = self._plan_key
+        if plan_key not in known:
+            record = record_plan(self.plan)
+            record.update_metadata(
+                {
+                    "screening": self.screening.name,
+                    "stage": "plan",
+                    "flow_key": plan_key,
+                    "document": "PlanDocument",
+                },
+                dynamic=False,
+            )
+            yield self._new(plan_key, Flow([record], name="plan"), "plan", self.screening.name)
+        for key, (phase_id, structure, source) in self.phases.items():
+            if key not in known:
+                flow = phase_flow(self.screening, phase_id, structure, source, key)
+                yield self._new(key, flow, "phase", phase_id)
+        for composition_id, candidate in self.candidates.items():
+            if candidate.flow_key not in known:
+                flow = ranking_flow(candidate)
+                yield self._new(candidate.flow_key, flow, "relax", composition_id)
+
+    def _conductivity_flows(self, known: Mapping[str, str]) -> Iterator[NewFlow]:
+        for composition_id, candidate in self.candidates.items():
+            if known.get(candidate.flow_key) != "completed":
+                continue
+            phase_keys = self._phase_keys[composition_id]
+            if any(known.get(key) not in ("completed", "failed") for key in phase_keys):
+                continue
+            key = self._conductivity_keys[composition_id]
+            if key in known:
+                continue
+            failed = [self.phases[k][0] for k in phase_keys if known[k] == "failed"]
+            elements = _elements(candidate.composition.formula)
+            flow = conductivity_flow(
+                candidate.model_copy(update={"flow_key": key}),
+                self._stored(MaterialDocument, candidate.flow_key),
+                [self._stored(PhaseDocument, k) for k in phase_keys if known[k] == "completed"],
+                known_missing(elements, self._library),
+                failed,
+            )
+            yield self._new(key, flow, "conductivity", composition_id)
+
+    @cached_property
+    def _conductivity_keys(self) -> dict[str, str]:
+        return {name: self._conductivity_key(c) for name, c in self.candidates.items()}
+
+    @cached_property
+    def _phase_keys(self) -> dict[str, list[str]]:
+        """Composition id -> keys of the phases in its chemical system."""
+        elements = {key: _structure_elements(entry[1]) for key, entry in self.phases.items()}
+        return {
+            composition.composition_id: [
+                key for key, part in elements.items() if part <= _elements(composition.formula)
+            ]
+            for composition in self.plan.compositions
+        }
+
+    def _stored(self, model: type[Any], flow_key: str) -> Any:
+        """Return the newest stored document of one kind made by one flow."""
+        document = next(
+            iter(
+                self.job_store.query(
+                    {"metadata.flow_key": flow_key, "metadata.document": model.__name__},
+                    properties=["output"],
+                    sort={"completed_at": -1},
+                    limit=1,
+                )
+            )
+        )
+        fields = {k: v for k, v in document["output"].items() if not k.startswith("@")}
+        return model(**fields)
+
+    @staticmethod
+    def _new(key: str, flow: Flow, stage: str, label: str) -> NewFlow:
+        return NewFlow(key=key, flow=flow, priority=_PRIORITY[stage], label=label, stage=stage)
+
+
+def _elements(formula: str) -> frozenset[str]:
+    return frozenset(element.symbol for element in Composition(formula).elements)
+
+
+def _structure_elements(structure: Structure) -> frozenset[str]:
+    return frozenset(element.symbol for element in structure.composition.elements)

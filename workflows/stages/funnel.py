@@ -1,0 +1,35 @@
+"""What follows each passed gate; the order of the funnel in one place."""
+
+from __future__ import annotations
+
+from jobflow import Flow
+from pymatgen.core import Structure
+
+from ionsieve.workflows.documents import TransportDocument
+from ionsieve.workflows.stages.arrhenius import conclusion_flow
+from ionsieve.workflows.stages.context import Candidate
+from ionsieve.workflows.stages.molecular_dynamics import long_md_flow, short_md_flow
+from ionsieve.workflows.stages.phonons import phonon_flow
+
+
+def after_hull(candidate: Candidate, structure: Structure) -> Flow:
+    """Return what a material within the hull limit goes through next."""
+    if candidate.screening.phonons.enabled:
+        return phonon_flow(candidate, structure)
+    return after_phonons(candidate, structure)
+
+
+def after_phonons(candidate: Candidate, structure: Structure) -> Flow:
+    """Return what a dynamically stable material goes through next."""
+    return short_md_flow(candidate, structure)
+
+
+def after_short(candidate: Candidate, structure: Structure, result: TransportDocument) -> Flow:
+    """Return what a material that passed the short diagnosis goes through next."""
+    del result
+    return long_md_flow(candidate, structure)
+
+
+def after_long(candidate: Candidate, structure: Structure, result: TransportDocument) -> Flow:
+    """Return what a material that passed the long diagnosis goes through next."""
+    return conclusion_flow(candidate, structure, result)

@@ -1,0 +1,57 @@
+"""The thermodynamic gate: distance to the convex hull of the competing phases."""
+
+from __future__ import annotations
+
+from jobflow import Flow, Response, job
+from pymatgen.core import Structure
+
+from ionsieve.workflows.convex_hull import hull_distance
+from ionsieve.workflows.documents import HullDocument, MaterialDocument, PhaseDocument
+from ionsieve.workflows.stages.context import Candidate
+from ionsieve.workflows.stages.funnel import after_hull
+
+
+@job(output_schema=HullDocument)
+def hull_gate(
+    candidate: Candidate,
+    material: MaterialDocument,
+    phases: list[PhaseDocument],
+    known_missing: list[str],
+    failed_phases: list[str],
+) -> Response:
+    """Compute the hull energy and, where it is low enough, add the short diagnosis.
+
+    Parameters
+    ----------
+    phases
+        Competing phases computed with the same backend and settings.
+    known_missing, failed_phases
+        Known phases without an energy: not in the library, or their calculation failed.
+    """
+    document = hull_distance(
+        material,
+        phases,
+        known_missing=known_missing,
+        failed_phases=failed_phases,
+        max_e_hull_ev_atom=candidate.screening.hull.max_e_hull_ev_atom,
+        provenance=candidate.provenance(
+            [*material.provenance.input_uuids, *(p.provenance.input_uuids[0] for p in phases)]
+        ),
+    )
+    if not document.passed:
+        return Response(output=document)
+    structure = Structure.from_dict(material.structure)
+    return Response(output=document, addition=after_hull(candidate, structure))
+
+
+def conductivity_flow(
+    candidate: Candidate,
+    material: MaterialDocument,
+    phases: list[PhaseDocument],
+    known_missing: list[str],
+    failed_phases: list[str],
+) -> Flow:
+    """Return the flow of one relaxed material: hull gate, then molecular dynamics."""
+    gate = hull_gate(candidate, material, phases, known_missing, failed_phases)
+    candidate.tag(gate, "hull", HullDocument)
+    return Flow([gate], name=f"conductivity of {candidate.composition.composition_id}")

@@ -1,0 +1,62 @@
+"""Compute one competing phase with the screening's own backend and settings."""
+
+from __future__ import annotations
+
+from jobflow import Flow, job
+from pymatgen.core import Structure
+
+from ionsieve.workflows.backends import get_backend
+from ionsieve.workflows.config import Screening
+from ionsieve.workflows.documents import PhaseDocument, Provenance
+from ionsieve.workflows.stages.context import neutral
+
+
+@job(output_schema=PhaseDocument)
+def record_phase(
+    screening: Screening,
+    phase_id: str,
+    source: str,
+    flow_key: str,
+    structure: Structure,
+    energy_ev_atom: float,
+    static_uuid: str,
+) -> PhaseDocument:
+    """Return the relaxed phase and its energy."""
+    return PhaseDocument(
+        phase_id=phase_id,
+        formula=structure.composition.reduced_formula,
+        structure=structure.as_dict(),
+        energy_ev_atom=energy_ev_atom,
+        source=source,
+        provenance=Provenance(
+            input_uuids=[static_uuid],
+            settings_hash=screening.energy_settings_hash(),
+            backend=screening.backend.name,
+        ),
+    )
+
+
+def phase_flow(
+    screening: Screening, phase_id: str, structure: Structure, source: str, flow_key: str
+) -> Flow:
+    """Return relaxation, static calculation and record of one phase."""
+    backend = get_backend(screening)
+    relaxation = backend.relax(neutral(structure), name=f"relax {phase_id}")
+    static = backend.static(
+        relaxation.output.structure, name=f"static {phase_id}", prev_dir=relaxation.output.dir_name
+    )
+    record = record_phase(
+        screening,
+        phase_id,
+        source,
+        flow_key,
+        static.output.structure,
+        static.output.output.energy_per_atom,
+        static.uuid,
+    )
+    flow = Flow([relaxation, static, record], name=f"phase {phase_id}")
+    flow.update_metadata(
+        {"screening": screening.name, "stage": "phase", "phase_id": phase_id, "flow_key": flow_key}
+    )
+    record.update_metadata({"document": "PhaseDocument"}, dynamic=False)
+    return flow

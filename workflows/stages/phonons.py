@@ -1,0 +1,64 @@
+"""Optional phonons of a material within the hull limit: stable, and slow enough for the step."""
+
+from __future__ import annotations
+
+import math
+
+from jobflow import CURRENT_JOB, Flow, Job, Response, job
+from pymatgen.core import Structure
+from pymatgen.phonon.bandstructure import PhononBandStructureSymmLine
+
+from ionsieve.workflows.documents import PhononDocument
+from ionsieve.workflows.stages.context import Candidate, neutral
+
+
+@job(output_schema=PhononDocument)
+def phonon_gate(
+    candidate: Candidate,
+    structure: Structure,
+    band_structure: PhononBandStructureSymmLine,
+    phonon_uuid: str,
+) -> Response:
+    """Judge the harmonic frequencies and, where they allow it, add the short diagnosis.
+
+    Verlet's scheme is unstable when the time step times the angular frequency of the fastest
+    vibration reaches 2 (Allen and Tildesley, doi:10.1093/oso/9780198803195.001.0001).
+    """
+    # The order of the funnel imports this module.
+    from ionsieve.workflows.stages.funnel import after_phonons
+
+    lowest, highest = float(band_structure.bands.min()), float(band_structure.bands.max())
+    reasons = []
+    limit = candidate.screening.phonons.min_frequency_thz
+    if lowest < limit:
+        reasons.append(f"imaginary mode at {lowest:.2f} THz, below the limit of {limit} THz")
+    timestep_fs = candidate.screening.short_md.timestep_fs
+    if 2 * math.pi * highest * timestep_fs * 1e-3 >= 2:
+        reasons.append(
+            f"fastest vibration {highest:.1f} THz is unstable at a {timestep_fs:g} fs step; "
+            f"set short_md.timestep_fs below {1e3 / (math.pi * highest):.1f}"
+        )
+    document = PhononDocument(
+        composition_id=candidate.composition.composition_id,
+        mother_id=candidate.mother.mother_id,
+        composition=candidate.composition.formula,
+        min_frequency_thz=lowest,
+        max_frequency_thz=highest,
+        passed=not reasons,
+        reasons=reasons,
+        provenance=candidate.provenance([CURRENT_JOB.job.uuid, phonon_uuid]),
+    )
+    if reasons:
+        return Response(output=document)
+    return Response(output=document, addition=after_phonons(candidate, structure))
+
+
+def phonon_flow(candidate: Candidate, structure: Structure) -> Flow:
+    """Return the phonon calculation of the relaxed cell, and its gate."""
+    phonons = candidate.backend.phonons(neutral(structure))
+    last = phonons.jobs[-1]
+    assert isinstance(last, Job)
+    gate = phonon_gate(candidate, structure, last.output.phonon_bandstructure, last.uuid)
+    for job_, _ in phonons.iterflow():
+        candidate.tag(job_, "phonons")
+    return Flow([phonons, candidate.tag(gate, "phonons", PhononDocument)], name="phonons")
