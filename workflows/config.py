@@ -156,6 +156,11 @@ class MolecularDynamics(Section):
     )
     seed: int = Field(0, description="of the starting velocities")
 
+    @property
+    def frame_interval(self) -> int:
+        """Steps between stored positions."""
+        return max(1, round(self.frame_fs / self.timestep_fs))
+
 
 class ShortMD(MolecularDynamics):
     """The short diagnosis."""

@@ -42,7 +42,8 @@ def store_segment(
         With the trajectory as base64 text of :meth:`Trajectory.to_bytes`.
     """
     folder = Path(dir_name.split(":", 1)[-1])
-    trajectory = read_xdatcar(_existing(folder, "XDATCAR"), timestep_fs=settings.timestep_fs)
+    frame_fs = settings.timestep_fs * settings.frame_interval
+    trajectory = read_xdatcar(_existing(folder, "XDATCAR"), timestep_fs=frame_fs)
     return SegmentDocument(
         composition_id=candidate.composition.composition_id,
         stage=stage,
@@ -152,7 +153,8 @@ def molecular_dynamics_flow(
     temperature_k = settings.temperature_k if temperature_k is None else temperature_k
     backend = candidate.backend
     n_segments = math.ceil(settings.length_ps / settings.segment_ps - 1e-9)
-    n_steps = round(settings.length_ps * 1e3 / settings.timestep_fs / n_segments)
+    interval = settings.frame_interval
+    n_frames = round(settings.length_ps * 1e3 / settings.timestep_fs / interval / n_segments)
     jobs: list[Job] = []
     segments: list[Job] = []
     previous: Job | None = None
@@ -161,9 +163,10 @@ def molecular_dynamics_flow(
             neutral(structure),
             temperature_k=temperature_k,
             timestep_fs=settings.timestep_fs,
-            n_steps=n_steps,
+            n_steps=n_frames * interval,
             continue_from=previous.output if previous else None,
             seed=settings.seed,
+            frame_interval=interval,
             name=f"{temperature_k:g} K segment {index}",
         )
         segment = store_segment(
