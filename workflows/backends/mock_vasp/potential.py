@@ -52,11 +52,11 @@ class Parameters:
     charge_scale: float = 0.6
     damping_per_angstrom: float = 0.25
     cutoff_angstrom: float = 7.0
-    hardness_angstrom: float = 0.30
-    contact_scale: float = 0.88
-    like_contact_scale: float = 0.88
-    like_repulsion_ev: float = 0.15
-    dispersion_ev_angstrom3: float = 0.0
+    hardness_angstrom: float = 0.215
+    contact_scale: float = 0.854
+    like_contact_scale: float = 0.933
+    like_repulsion_ev: float = 0.28
+    dispersion_ev_angstrom3: float = 4.8
     morse_depth_ev: float = 0.3
     morse_range: float = 5.5
 
