@@ -1,0 +1,11 @@
+"""Trajectories to self-diffusivity and conductivity with errors that can be believed.
+
+>>> from ionsieve.md_analysis import Trajectory, analyze
+"""
+
+from ionsieve.md_analysis.analysis import TransportResult, analyze
+from ionsieve.md_analysis.diagnosis import Limits
+from ionsieve.md_analysis.trajectory import Trajectory
+from ionsieve.md_analysis.xdatcar import read_xdatcar
+
+__all__ = ["Limits", "Trajectory", "TransportResult", "analyze", "read_xdatcar"]

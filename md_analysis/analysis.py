@@ -1,0 +1,332 @@
+"""The whole analysis of one run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ionsieve.errors import InputError
+from ionsieve.md_analysis.conductivity import Collective, collective, nernst_einstein_factor
+from ionsieve.md_analysis.diagnosis import (
+    DEFAULT_LIMITS,
+    Evidence,
+    Judgement,
+    Limits,
+    Verdict,
+    judge,
+)
+from ionsieve.md_analysis.diffusivity import CM2_S_PER_ANGSTROM2_PS, Ladder, climb
+from ionsieve.md_analysis.displacement import drift, mean_squared_displacement, paths
+from ionsieve.md_analysis.framework import FrameworkSpecies, examine
+from ionsieve.md_analysis.jumps import Jumps, find_jumps
+from ionsieve.md_analysis.trajectory import Trajectory
+from ionsieve.md_analysis.vibrations import TimestepCheck, check_timestep
+
+#: Fewer frames than this give no slope at all.
+MIN_FRAMES = 20
+
+Interval = tuple[float, float]
+Matrix = tuple[tuple[float, float, float], ...]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The MSD for plots: lags (ps), the MSD and its three axes (Angstrom^2)."""
+
+    lags_ps: tuple[float, ...]
+    msd_angstrom2: tuple[float, ...]
+    msd_axes_angstrom2: tuple[tuple[float, float, float], ...]
+    fit_lags_ps: Interval
+    fit_offset_angstrom2: float
+
+
+@dataclass(frozen=True)
+class WindowEstimate:
+    """Diffusivity from one window of lags."""
+
+    lags_ps: Interval
+    diffusivity_cm2_s: float
+    diffusivity_ci95_cm2_s: Interval
+
+
+@dataclass(frozen=True)
+class TransportResult:
+    """What a run says about transport. Intervals hold with 95 % confidence.
+
+    Attributes
+    ----------
+    diffusivity_cm2_s : float
+        Self-diffusivity; with the verdict ``upper_bound`` never above the bound, often zero.
+    diffusivity_ci95_cm2_s : (float, float)
+        With the verdict ``upper_bound`` zero and the bound.
+    diffusivity_tensor_cm2_s, diffusivity_tensor_se_cm2_s : 3 x 3 float
+        Cartesian tensor and standard errors of its elements.
+    sigma_ne_s_cm : float
+        Nernst-Einstein conductivity.
+    sigma_collective_s_cm : float or None
+        From the summed charge displacement; None where there is no framework to measure it in.
+    haven_ratio : float or None
+        Self-diffusivity over the diffusivity of the charge.
+    relative_error : float or None
+        Half the interval of D over D; None where D is zero.
+    required_length_ps : float or None
+        Length of a run with a relative error of 10 %.
+    """
+
+    species: str
+    charge: float
+    temperature_k: float
+    n_mobile: int
+    n_frames: int
+    length_ps: float
+    timestep_fs: float
+    volume_angstrom3: float
+    frame_of_reference: str
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    diffusivity_cm2_s: float
+    diffusivity_ci95_cm2_s: Interval
+    diffusivity_tensor_cm2_s: Matrix
+    diffusivity_tensor_se_cm2_s: Matrix
+    sigma_ne_s_cm: float
+    sigma_ne_ci95_s_cm: Interval
+    sigma_collective_s_cm: float | None
+    sigma_collective_ci95_s_cm: Interval | None
+    haven_ratio: float | None
+    haven_ratio_ci95: Interval | None
+    relative_error: float | None
+    required_length_ps: float | None
+    n_jumps: int
+    n_onward_jumps: int
+    jump_length_angstrom: float | None
+    correlation_factor: float | None
+    displacements_angstrom: tuple[float, ...]
+    framework: tuple[FrameworkSpecies, ...]
+    timestep_check: TimestepCheck | None
+    windows: tuple[WindowEstimate, ...]
+    msd: Curve
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists, numbers and strings; what is not a finite number becomes None."""
+        plain = _plain(asdict(self))
+        assert isinstance(plain, dict)
+        return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+def analyze(
+    trajectory: Trajectory,
+    species: str,
+    temperature_k: float | None = None,
+    charge: float = 1,
+    limits: Limits = DEFAULT_LIMITS,
+) -> TransportResult:
+    """Return diffusivity, conductivity and a verdict for one species of a run.
+
+    Parameters
+    ----------
+    trajectory : Trajectory
+        Equilibration left out (:meth:`Trajectory.skip`).
+    species : str
+        Element of the mobile ion, e.g. ``Na``.
+    temperature_k : float, optional
+        Of the thermostat; needed unless the trajectory tells it.
+    charge : float
+        Of the mobile ion, e.
+    limits : Limits
+        Thresholds of the verdicts.
+
+    Raises
+    ------
+    InputError
+        On too few frames, an unknown species, or no temperature.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(1)
+    >>> walk = np.cumsum(rng.normal(0, 0.05, (5000, 32, 3)), axis=0)
+    >>> walk[:, 16:] = 6.0 * np.arange(16)[:, None] + rng.normal(0, 0.1, (5000, 16, 3))
+    >>> run = Trajectory.from_arrays(walk, 12 * np.eye(3), ["Na"] * 16 + ["S"] * 16, 10.0)
+    >>> result = analyze(run, species="Na", temperature_k=600)
+    >>> result.verdict
+    'diffusing'
+    >>> low, high = result.diffusivity_ci95_cm2_s
+    >>> low < 0.05**2 / (2 * 0.01) * 1e-4 < high
+    True
+    """
+    temperature = _check(trajectory, temperature_k, charge)
+    mobile = trajectory.indices(species)
+    moving, reference = drift(trajectory, mobile)
+    walks = paths(trajectory, mobile, moving)
+    ladder = climb(walks, trajectory.timestep_fs)
+    jumps = find_jumps(walks, trajectory.timestep_fs)
+    has_framework = len(mobile) < trajectory.n_ions
+    evidence = Evidence(
+        ladder=ladder,
+        jumps=jumps,
+        framework=examine(trajectory, mobile, moving) if has_framework else (),
+        timestep=check_timestep(trajectory, temperature),
+        n_mobile=len(mobile),
+        length_ps=trajectory.length_ps,
+        jump_length_angstrom=_jump_length(jumps, walks[:, :, 0], trajectory.mean_cell),
+    )
+    judgement = judge(evidence, limits)
+    charges = collective(walks, trajectory.timestep_fs, ladder) if has_framework else None
+    factor = nernst_einstein_factor(len(mobile), trajectory.volume_angstrom3, charge, temperature)
+    return TransportResult(
+        species=species,
+        charge=charge,
+        temperature_k=temperature,
+        n_mobile=len(mobile),
+        n_frames=trajectory.n_frames,
+        length_ps=trajectory.length_ps,
+        timestep_fs=trajectory.timestep_fs,
+        volume_angstrom3=trajectory.volume_angstrom3,
+        frame_of_reference=reference,
+        verdict=judgement.verdict,
+        reasons=judgement.reasons + trajectory.notes,
+        **_diffusivity(ladder, judgement, factor),
+        **_collective(charges, factor),
+        n_jumps=jumps.n_jumps,
+        n_onward_jumps=jumps.n_onward,
+        jump_length_angstrom=jumps.length_angstrom if jumps.n_jumps else None,
+        correlation_factor=_correlation_factor(ladder, evidence),
+        displacements_angstrom=tuple(np.linalg.norm(_net(walks), axis=1).tolist()),
+        framework=evidence.framework,
+        timestep_check=evidence.timestep,
+        windows=_windows(ladder, trajectory.timestep_fs),
+        msd=_curve(walks, trajectory.timestep_fs, ladder),
+    )
+
+
+def _check(trajectory: Trajectory, temperature_k: float | None, charge: float) -> float:
+    """Return the temperature after checking what the analysis can't do without."""
+    if trajectory.n_frames < MIN_FRAMES:
+        raise InputError(
+            f"{trajectory.n_frames} frames are too few (limit {MIN_FRAMES}); run longer or "
+            "write frames more often"
+        )
+    temperature = trajectory.temperature_k if temperature_k is None else temperature_k
+    if temperature is None:
+        raise InputError("the trajectory does not tell its temperature; give temperature_k")
+    if not temperature > 0 or not math.isfinite(temperature):
+        raise InputError(f"temperature_k is {temperature}; it must be above 0 K")
+    if charge == 0 or not math.isfinite(charge):
+        raise InputError(f"charge is {charge}; give the charge of the mobile ion in e")
+    return float(temperature)
+
+
+def _jump_length(jumps: Jumps, first: NDArray[np.floating], cell: NDArray[np.float64]) -> float:
+    """Return the length of a jump: as seen, or else the distance of neighbouring mobile ions."""
+    if jumps.n_jumps:
+        return jumps.length_angstrom
+    if len(first) < 2:
+        return 3.0
+    delta = (first[:, None] - first[None]) @ np.linalg.inv(cell)
+    delta -= np.rint(delta)
+    distance = np.linalg.norm(delta @ cell, axis=2)
+    np.fill_diagonal(distance, np.inf)
+    return float(np.clip(distance.min(axis=1).mean(), 2.0, 4.0))
+
+
+def _diffusivity(ladder: Ladder, judgement: Judgement, factor: float) -> dict[str, Any]:
+    low, high = (limit * CM2_S_PER_ANGSTROM2_PS for limit in judgement.interval)
+    raw = max(ladder.diffusivity.value, 0.0) * CM2_S_PER_ANGSTROM2_PS
+    value = min(raw, high) if judgement.verdict == "upper_bound" else raw
+    error = (high - low) / (2 * value) if value > 0 else None
+    return {
+        "diffusivity_cm2_s": value,
+        "diffusivity_ci95_cm2_s": (low, high),
+        "diffusivity_tensor_cm2_s": _matrix(ladder.tensor),
+        "diffusivity_tensor_se_cm2_s": _matrix(ladder.tensor_standard_error),
+        "sigma_ne_s_cm": factor * value,
+        "sigma_ne_ci95_s_cm": (factor * low, factor * high),
+        "relative_error": error,
+        "required_length_ps": judgement.required_length_ps,
+    }
+
+
+def _matrix(tensor: NDArray[np.float64]) -> Matrix:
+    rows = (tensor * CM2_S_PER_ANGSTROM2_PS).tolist()
+    return tuple((row[0], row[1], row[2]) for row in rows)
+
+
+def _collective(charges: Collective | None, factor: float) -> dict[str, Any]:
+    if charges is None:
+        names = ("sigma_collective_s_cm", "sigma_collective_ci95_s_cm")
+        return dict.fromkeys((*names, "haven_ratio", "haven_ratio_ci95"))
+    scale = factor * CM2_S_PER_ANGSTROM2_PS
+    low, high = charges.diffusivity.interval()
+    known = math.isfinite(charges.haven_ratio)
+    return {
+        "sigma_collective_s_cm": scale * max(charges.diffusivity.value, 0.0),
+        "sigma_collective_ci95_s_cm": (scale * low, scale * high),
+        "haven_ratio": charges.haven_ratio if known else None,
+        "haven_ratio_ci95": charges.haven_ratio_ci95 if known else None,
+    }
+
+
+def _correlation_factor(ladder: Ladder, evidence: Evidence) -> float | None:
+    """D over that of as many uncorrelated jumps; None without jumps."""
+    jumps = evidence.jumps
+    if not jumps.n_jumps:
+        return None
+    rate = jumps.n_jumps / (evidence.n_mobile * evidence.length_ps)
+    return max(ladder.diffusivity.value, 0.0) / (rate * jumps.length_angstrom**2 / 6)
+
+
+def _net(walks: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Displacement of each ion from the first to the last twentieth of the run."""
+    width = max(1, walks.shape[2] // 20)
+    first = walks[:, :, :width].mean(axis=2, dtype=np.float64)
+    last = walks[:, :, -width:].mean(axis=2, dtype=np.float64)
+    return np.asarray(last - first)
+
+
+def _windows(ladder: Ladder, timestep_fs: float) -> tuple[WindowEstimate, ...]:
+    return tuple(
+        WindowEstimate(
+            _lags_ps(slope.window.lag_frames, timestep_fs),
+            estimate.value * CM2_S_PER_ANGSTROM2_PS,
+            (
+                estimate.interval()[0] * CM2_S_PER_ANGSTROM2_PS,
+                estimate.interval()[1] * CM2_S_PER_ANGSTROM2_PS,
+            ),
+        )
+        for slope, estimate in zip(ladder.slopes, ladder.estimates, strict=True)
+    )
+
+
+def _lags_ps(lag_frames: NDArray[np.int64], timestep_fs: float) -> Interval:
+    return float(lag_frames[0] * timestep_fs / 1e3), float(lag_frames[-1] * timestep_fs / 1e3)
+
+
+def _curve(walks: NDArray[np.floating], timestep_fs: float, ladder: Ladder) -> Curve:
+    msd = mean_squared_displacement(walks, timestep_fs)
+    window = ladder.slope.window.lag_frames
+    lags_ps = window * timestep_fs / 1e3
+    inside = window[window < len(msd.lags_ps)]
+    total = msd.total_angstrom2[inside]
+    offset = float((total - 6 * ladder.diffusivity.value * lags_ps[: len(inside)]).mean())
+    thin = msd.thinned()
+    return Curve(
+        tuple(thin.lags_ps.tolist()),
+        tuple(thin.total_angstrom2.tolist()),
+        tuple((row[0], row[1], row[2]) for row in thin.tensor_angstrom2[:, :3].tolist()),
+        (float(lags_ps[0]), float(lags_ps[len(inside) - 1])),
+        offset,
+    )

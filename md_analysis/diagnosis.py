@@ -1,0 +1,314 @@
+"""Verdicts on a run, and the gates of the screening built on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import scipy.constants as const
+import scipy.stats
+
+from ionsieve.md_analysis.diffusivity import Estimate, Ladder
+from ionsieve.md_analysis.framework import LINDEMANN_MELTING, FrameworkSpecies
+from ionsieve.md_analysis.jumps import Jumps
+from ionsieve.md_analysis.vibrations import TimestepCheck
+
+if TYPE_CHECKING:
+    from ionsieve.md_analysis.analysis import TransportResult
+
+Verdict = Literal[
+    "diffusing", "upper_bound", "not_converged", "framework_unstable", "timestep_too_long"
+]
+
+_BOLTZMANN_EV_K = const.k / const.e
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Thresholds of the verdicts.
+
+    Attributes
+    ----------
+    relative_error : float
+        Half the 95 % interval over D; larger is ``not_converged``.
+    n_onward : int
+        Onward jumps (to a third place) without which motion may be rattling.
+    n_isolated : int
+        With so few jumps in all, and none onward, no diffusion was seen.
+    onward_fraction : float
+        With less of the successive jumps leading onward, ions rattle.
+    n_windows : int
+        Windows of lags that a run must be long enough for.
+    temperature_ratio : float
+        Configurational over kinetic temperature of the fastest vibration; 1.6 refuses
+        vibrations above 650 1/cm at a step of 10 fs.
+    """
+
+    relative_error: float = 0.5
+    n_onward: int = 10
+    n_isolated: int = 5
+    onward_fraction: float = 0.02
+    n_windows: int = 3
+    temperature_ratio: float = 1.6
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a verdict is based on; lengths in ps, diffusivities in Angstrom^2/ps."""
+
+    ladder: Ladder
+    jumps: Jumps
+    framework: tuple[FrameworkSpecies, ...]
+    timestep: TimestepCheck | None
+    n_mobile: int
+    length_ps: float
+    jump_length_angstrom: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict, why, and the interval that goes with it (Angstrom^2/ps)."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    interval: tuple[float, float]
+    required_length_ps: float | None
+
+
+def poisson_bound(n_events: int, length_angstrom: float, ion_ps: float) -> float:
+    """Return the 95 % upper bound on D when few jumps were seen.
+
+    Zero jumps of 3 A in 100 ions times 100 ps give 4.5e-4 A^2/ps.
+
+    Parameters
+    ----------
+    n_events : int
+        Jumps seen.
+    length_angstrom : float
+        Jump length.
+    ion_ps : float
+        Number of ions times length of the run.
+    """
+    rate = float(scipy.stats.chi2.ppf(0.95, 2 * (n_events + 1))) / 2 / ion_ps
+    return rate * length_angstrom**2 / 6
+
+
+def judge(evidence: Evidence, limits: Limits = DEFAULT_LIMITS) -> Judgement:
+    """Return the verdict on a run; the gravest objection comes first."""
+    low, high = evidence.ladder.diffusivity.interval()
+    warnings = _warnings(evidence)
+    too_long = _timestep_objection(evidence.timestep, limits)
+    if too_long:
+        return Judgement("timestep_too_long", (too_long, *warnings), (low, high), None)
+    broken = tuple(text for species in evidence.framework for text in species.failures)
+    if broken:
+        return Judgement("framework_unstable", (*broken, *warnings), (low, high), None)
+    unseen = _unseen(evidence, limits)
+    if unseen:
+        bound, reason = unseen
+        return Judgement("upper_bound", (reason, *warnings), (0.0, bound), None)
+    doubts = _doubts(evidence, limits)
+    required = _required_length(evidence.ladder.diffusivity, evidence.length_ps)
+    if doubts:
+        trusted = _established(evidence.ladder) and evidence.jumps.n_onward >= limits.n_onward
+        bound = poisson_bound(
+            evidence.jumps.n_jumps,
+            evidence.jump_length_angstrom,
+            evidence.n_mobile * evidence.length_ps,
+        )
+        interval = (low if trusted else 0.0, high if trusted else max(high, bound))
+        return Judgement("not_converged", (*doubts, *warnings), interval, required)
+    jumps = evidence.jumps
+    reason = (
+        f"diffusive from {evidence.ladder.slope.window.lag_frames[0]} frames on; "
+        f"{jumps.n_jumps} jumps, {jumps.n_onward} of them onward"
+    )
+    return Judgement("diffusing", (reason, *warnings), (low, high), required)
+
+
+def _timestep_objection(check: TimestepCheck | None, limits: Limits) -> str | None:
+    if check is None or not check.written_every_step:
+        return None
+    if check.temperature_ratio <= limits.temperature_ratio:
+        return None
+    return (
+        f"{check.species} vibrates at {check.fastest_per_cm:.0f} 1/cm: at this time step its "
+        f"configurational temperature is {check.temperature_ratio:.2f} times the kinetic one "
+        f"(limit {limits.temperature_ratio:g}); use a shorter step"
+    )
+
+
+def _warnings(evidence: Evidence) -> list[str]:
+    found = [
+        f"{s.species} vibrates by {s.lindemann:.2f} of the distance of neighbours "
+        f"(crystals melt near {LINDEMANN_MELTING:g})"
+        for s in evidence.framework
+        if s.lindemann > LINDEMANN_MELTING
+    ]
+    check = evidence.timestep
+    if check and check.written_every_step and check.temperature_ratio > 1.1:
+        found.append(
+            f"the time step heats the {check.fastest_per_cm:.0f} 1/cm vibration of "
+            f"{check.species} by a factor {check.temperature_ratio:.2f}"
+        )
+    return found
+
+
+def _unseen(evidence: Evidence, limits: Limits) -> tuple[float, str] | None:
+    """Return the bound and the reason if no diffusion was seen."""
+    jumps = evidence.jumps
+    ion_ps = evidence.n_mobile * evidence.length_ps
+    isolated = jumps.n_jumps <= limits.n_isolated and jumps.n_onward == 0
+    rattling = (
+        jumps.n_successions >= limits.n_onward and jumps.onward_fraction <= limits.onward_fraction
+    )
+    if not isolated and not rattling:
+        return None
+    events = jumps.n_jumps if isolated else jumps.n_onward
+    bound = poisson_bound(events, evidence.jump_length_angstrom, ion_ps)
+    what = (
+        f"{jumps.n_jumps} jumps"
+        if isolated
+        else f"{jumps.n_jumps} jumps, {jumps.n_onward} of them onward (rattling)"
+    )
+    reason = (
+        f"no diffusion seen: {what} of {evidence.n_mobile} ions in {evidence.length_ps:.3g} ps; "
+        f"D < {bound * 1e-4:.1e} cm2/s (95 %) for jumps of {evidence.jump_length_angstrom:.1f} A"
+    )
+    return bound, reason
+
+
+def _established(ladder: Ladder) -> bool:
+    """Whether at least one longer window confirms the onset."""
+    return ladder.onset < len(ladder.slopes) - 1
+
+
+def _doubts(evidence: Evidence, limits: Limits) -> tuple[str, ...]:
+    ladder, jumps = evidence.ladder, evidence.jumps
+    found = []
+    if len(ladder.slopes) < limits.n_windows:
+        found.append(f"{evidence.length_ps:.3g} ps is too short to tell diffusion from rattling")
+    elif not _established(ladder):
+        found.append("the slope of the MSD still changes at the longest lags")
+    if jumps.n_onward < limits.n_onward:
+        found.append(
+            f"only {jumps.n_onward} jumps led onward to a third place (limit {limits.n_onward}); "
+            "the others may be rattling"
+        )
+    error = ladder.diffusivity.relative_error
+    if not error <= limits.relative_error:
+        found.append(
+            f"D is known to {error:.0%} (95 %, limit {limits.relative_error:.0%})"
+            if np.isfinite(error)
+            else "D does not differ from zero"
+        )
+    return tuple(found)
+
+
+def _required_length(diffusivity: Estimate, length_ps: float) -> float | None:
+    """Length for a 10 % error: errors fall with the square root of the length."""
+    error = diffusivity.relative_error
+    return float(length_ps * (error / 0.1) ** 2) if np.isfinite(error) else None
+
+
+@dataclass(frozen=True)
+class GateDecision:
+    """What to do with a run.
+
+    Attributes
+    ----------
+    passed : bool
+        The material goes on to the next stage.
+    action : ``continue``, ``stop`` or ``extend``
+        Go on, give up, or run longer before deciding.
+    """
+
+    passed: bool
+    action: Literal["continue", "stop", "extend"]
+    reasons: tuple[str, ...]
+
+
+def _refused(result: TransportResult) -> GateDecision | None:
+    if result.verdict in ("framework_unstable", "timestep_too_long"):
+        return GateDecision(False, "stop", (f"{result.verdict}: {result.reasons[0]}",))
+    return None
+
+
+@dataclass(frozen=True)
+class ShortGate:
+    """Whether this material could reach the wanted conductivity at 300 K.
+
+    Attributes
+    ----------
+    sigma_min_s_cm : float
+    lowest_activation_energy_ev : float
+        Optimistic barrier for cooling from the run's temperature to 300 K.
+    pass_unseen : bool
+        Let a run pass in which no diffusion was seen if its bound allows ``sigma_min_s_cm``.
+    """
+
+    sigma_min_s_cm: float = 1e-4
+    lowest_activation_energy_ev: float = 0.15
+    pass_unseen: bool = False
+
+    def decide(self, result: TransportResult) -> GateDecision:
+        """Return the decision; a conductivity that could still be enough passes."""
+        refused = _refused(result)
+        if refused:
+            return refused
+        best = result.sigma_ne_ci95_s_cm[1] * self._cooling(result.temperature_k)
+        text = f"at most {best:.1e} S/cm at 300 K (wanted {self.sigma_min_s_cm:.1e})"
+        if best < self.sigma_min_s_cm:
+            return GateDecision(False, "stop", (text,))
+        if result.verdict == "upper_bound":
+            seen = f"no diffusion seen in {result.length_ps:.3g} ps; {text}"
+            return GateDecision(self.pass_unseen, "extend", (seen,))
+        worst = result.sigma_ne_ci95_s_cm[0] * self._cooling(result.temperature_k)
+        action: Literal["continue", "extend"] = (
+            "continue" if worst >= self.sigma_min_s_cm else "extend"
+        )
+        return GateDecision(True, action, (text,))
+
+    def _cooling(self, temperature_k: float) -> float:
+        """Largest sigma(300 K) / sigma(T)."""
+        if temperature_k <= 300:
+            return 1.0
+        barrier = self.lowest_activation_energy_ev / _BOLTZMANN_EV_K
+        return float(temperature_k / 300 * np.exp(-barrier * (1 / 300 - 1 / temperature_k)))
+
+
+@dataclass(frozen=True)
+class LongGate:
+    """Whether the conductivity at the run's temperature is high enough and known well enough.
+
+    Attributes
+    ----------
+    sigma_min_s_cm : float
+    relative_error : float
+        Half the 95 % interval of D over D; a larger error does not pass.
+    """
+
+    sigma_min_s_cm: float = 1e-3
+    relative_error: float = 0.5
+
+    def decide(self, result: TransportResult) -> GateDecision:
+        """Return the decision; only a settled verdict passes."""
+        refused = _refused(result)
+        if refused:
+            return refused
+        low, high = result.sigma_ne_ci95_s_cm
+        text = f"{result.sigma_ne_s_cm:.1e} S/cm ({low:.1e} to {high:.1e})"
+        if high < self.sigma_min_s_cm:
+            return GateDecision(False, "stop", (f"{text}, wanted {self.sigma_min_s_cm:.1e}",))
+        error = result.relative_error
+        if result.verdict != "diffusing" or error is None or error > self.relative_error:
+            known = "unknown" if error is None else f"{error:.0%}"
+            reason = f"{result.verdict}: {text}, error {known} (limit {self.relative_error:.0%})"
+            return GateDecision(False, "extend", (reason,))
+        if result.sigma_ne_s_cm < self.sigma_min_s_cm:
+            return GateDecision(False, "stop", (f"{text}, wanted {self.sigma_min_s_cm:.1e}",))
+        return GateDecision(True, "continue", (text,))

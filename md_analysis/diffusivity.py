@@ -1,0 +1,185 @@
+"""Self-diffusivity with a calibrated interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.stats
+from numpy.typing import NDArray
+
+from ionsieve.md_analysis.ladder import Slope, Window, fit_slope, windows
+
+#: Angstrom^2/ps in cm^2/s.
+CM2_S_PER_ANGSTROM2_PS = 1e-4
+
+#: Shortest lag of the ladder: beyond the vibrations of a solid.
+SHORTEST_LAG_PS = 0.5
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its standard error and the degrees of freedom that error has."""
+
+    value: float
+    standard_error: float
+    degrees_of_freedom: float
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Return the two-sided interval of a positive quantity.
+
+        It is that of a scaled chi-squared variable with the estimate's mean and variance, which
+        has the long upper tail of a diffusivity from few events; widened by the ratio of
+        Student's t to the normal quantile because the error is itself an estimate.
+        """
+        if not np.isfinite(self.standard_error) or self.standard_error == 0:
+            return self.value, self.value
+        quantile = 0.5 + level / 2
+        t = float(scipy.stats.t.ppf(quantile, self.degrees_of_freedom))
+        error = self.standard_error * t / float(scipy.stats.norm.ppf(quantile))
+        if self.value <= 2 * error:
+            return max(0.0, self.value - t * self.standard_error), (
+                max(self.value, 0.0) + t * self.standard_error
+            )
+        shape = (self.value / error) ** 2
+        tails = scipy.stats.gamma.ppf([1 - quantile, quantile], shape + 0.5)
+        return float(self.value * shape / tails[1]), float(self.value * shape / tails[0])
+
+    @property
+    def relative_error(self) -> float:
+        """Half the 95 % interval over the value; infinite unless the value is positive."""
+        low, high = self.interval()
+        return (high - low) / (2 * self.value) if self.value > 0 else float("inf")
+
+
+@dataclass(frozen=True, eq=False)
+class Ladder:
+    """Slopes of all windows and the first one that agrees with all longer ones.
+
+    Attributes
+    ----------
+    slopes : tuple of Slope
+        Shortest lags first.
+    onset : int
+        First window whose slope agrees with every longer one.
+    chosen : int
+        Window whose slope is reported.
+    """
+
+    slopes: tuple[Slope, ...]
+    onset: int
+    chosen: int
+
+    @cached_property
+    def estimates(self) -> tuple[Estimate, ...]:
+        """Diffusivity of each window, Angstrom^2/ps."""
+        return tuple(
+            estimate(s.diffusivity_angstrom2_ps, s.scalar_residuals, s.window) for s in self.slopes
+        )
+
+    @property
+    def slope(self) -> Slope:
+        """The chosen window's slope."""
+        return self.slopes[self.chosen]
+
+    @property
+    def diffusivity(self) -> Estimate:
+        """The chosen window's diffusivity, Angstrom^2/ps."""
+        return self.estimates[self.chosen]
+
+    @cached_property
+    def tensor(self) -> NDArray[np.float64]:
+        """Diffusivity tensor, (3, 3) Angstrom^2/ps."""
+        xx, yy, zz, yz, xz, xy = self.slope.tensor_angstrom2_ps
+        return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+
+    @cached_property
+    def tensor_standard_error(self) -> NDArray[np.float64]:
+        """Standard errors of the tensor, (3, 3) Angstrom^2/ps."""
+        errors = [
+            estimate(0.0, self.slope.residuals[:, :, c], self.slope.window).standard_error
+            for c in range(6)
+        ]
+        xx, yy, zz, yz, xz, xy = errors
+        return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+
+
+def variance(residuals: NDArray[np.float64], bandwidth: int) -> float:
+    """Variance of the sum of all residuals, clustered both by ion and by time.
+
+    V_ion + V_time - V_within: ions may differ for ever (V_ion: all times of one ion), and may
+    move together (V_time: all ions, neighbouring blocks with Bartlett weights); pairs counted in
+    both are taken off once.
+
+    Parameters
+    ----------
+    residuals : (n_ions, n_blocks) float64
+    bandwidth : int
+        Blocks farther apart than this are taken as independent.
+
+    References
+    ----------
+    A. C. Cameron, J. B. Gelbach, D. L. Miller, J. Bus. Econ. Stat. 29, 238 (2011),
+    doi 10.1198/jbes.2010.07136; W. K. Newey, K. D. West, Econometrica 55, 703 (1987),
+    doi 10.2307/1913610.
+    """
+    n_ions = len(residuals)
+    by_time = residuals.sum(axis=0)
+    v_time = _bartlett(by_time[None, :], bandwidth)
+    if n_ions < 2:
+        return v_time
+    v_ion = float((residuals.sum(axis=1) ** 2).sum()) * n_ions / (n_ions - 1)
+    v_within = _bartlett(residuals, bandwidth)
+    return max(v_ion + v_time - v_within, v_ion, v_time)
+
+
+def _bartlett(series: NDArray[np.float64], bandwidth: int) -> float:
+    total = float((series**2).sum())
+    for lag in range(1, min(bandwidth, series.shape[1] - 1) + 1):
+        weight = 1 - lag / (bandwidth + 1)
+        total += 2 * weight * float((series[:, lag:] * series[:, :-lag]).sum())
+    return total
+
+
+def estimate(value: float, residuals: NDArray[np.float64], window: Window) -> Estimate:
+    """Return the value with its clustered standard error and degrees of freedom."""
+    n_blocks = residuals.shape[1]
+    bandwidth = min(window.bandwidth_blocks, n_blocks - 1)
+    error = float(np.sqrt(max(variance(residuals, bandwidth), 0.0)))
+    dof = max(1.0, 1.5 * n_blocks / (bandwidth + 1) - 1)
+    return Estimate(value, error, dof)
+
+
+def climb(
+    paths: NDArray[np.floating], timestep_fs: float, shortest_lag_ps: float = SHORTEST_LAG_PS
+) -> Ladder:
+    """Return the ladder of slopes with the diffusive regime found by Lepski's rule.
+
+    The regime starts at the shortest window whose slope agrees, within the error of their
+    difference, with the slope of every longer one; the next longer window is reported.
+
+    Parameters
+    ----------
+    paths : (n_ions, 3, n_frames) float, Angstrom
+
+    References
+    ----------
+    O. V. Lepskii, Theory Probab. Appl. 35, 454 (1991), doi 10.1137/1135065.
+    """
+    timestep_ps = timestep_fs / 1e3
+    ladder = windows(paths.shape[2], timestep_ps, shortest_lag_ps)
+    slopes = tuple(fit_slope(paths, window, timestep_ps) for window in ladder)
+    onset = next(
+        i
+        for i in range(len(slopes))
+        if all(_agree(slopes[i], longer) for longer in slopes[i + 1 :])
+    )
+    return Ladder(slopes, onset, min(onset + 1, len(slopes) - 1))
+
+
+def _agree(short: Slope, long: Slope) -> bool:
+    difference = short.diffusivity_angstrom2_ps - long.diffusivity_angstrom2_ps
+    error = estimate(difference, short.scalar_residuals - long.scalar_residuals, long.window)
+    t = float(scipy.stats.t.ppf(0.975, error.degrees_of_freedom))
+    return abs(difference) <= t * error.standard_error

@@ -1,0 +1,175 @@
+"""Slope of the MSD over one window of lags, with an error that survives correlated motion.
+
+One rung of the ladder is a window of lags D, 2D, ... MD. The slope is a generalised least squares
+fit with a free offset, so it is a fixed linear combination of squared displacements; its error
+comes from how the contributions of ions and of stretches of time scatter, not from a model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ionsieve.md_analysis.displacement import TENSOR_PAIRS
+
+#: Origins per shortest lag: more add nothing once they overlap so much.
+_ORIGINS_PER_LAG = 10
+
+#: Most lags in one window.
+_MAX_LAGS = 10
+
+#: Stretches of time whose contributions are compared.
+MAX_BLOCKS = 40
+
+
+@njit(cache=True, nogil=True)
+def _block_products(path, lags, stride, block_frames, out, counts):  # type: ignore[no-untyped-def]
+    n_blocks = out.shape[0]
+    for k in range(len(lags)):
+        lag = lags[k]
+        for start in range(0, path.shape[1] - lag, stride):
+            block = min((start + lag // 2) // block_frames, n_blocks - 1)
+            x = path[0, start + lag] - path[0, start]
+            y = path[1, start + lag] - path[1, start]
+            z = path[2, start + lag] - path[2, start]
+            out[block, k, 0] += x * x
+            out[block, k, 1] += y * y
+            out[block, k, 2] += z * z
+            out[block, k, 3] += y * z
+            out[block, k, 4] += x * z
+            out[block, k, 5] += x * y
+            counts[block, k] += 1
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Lags of one rung.
+
+    Attributes
+    ----------
+    lag_frames : (n_lags,) int64
+        Multiples of the shortest.
+    stride : int
+        Frames between time origins.
+    block_frames : int
+        Length of the stretches of time.
+    n_blocks : int
+    """
+
+    lag_frames: NDArray[np.int64]
+    stride: int
+    block_frames: int
+    n_blocks: int
+
+    @property
+    def bandwidth_blocks(self) -> int:
+        """Blocks over which contributions are correlated because their lags overlap."""
+        return int(np.ceil(self.lag_frames[-1] / self.block_frames)) + 1
+
+
+def windows(n_frames: int, timestep_ps: float, shortest_ps: float) -> list[Window]:
+    """Return the ladder: windows whose shortest lag doubles, up to a fifth of the run."""
+    n_blocks = max(2, min(MAX_BLOCKS, n_frames // 8))
+    block_frames = -(-n_frames // n_blocks)
+    longest = max(1, n_frames // 5)
+    lag = min(max(1, round(shortest_ps / timestep_ps)), longest)
+    ladder = []
+    while lag <= longest:
+        n_lags = int(np.clip(n_frames // (5 * lag), 2, _MAX_LAGS))
+        lags = lag * np.arange(1, n_lags + 1)
+        lags = lags[lags < n_frames - 1]
+        ladder.append(Window(lags, max(1, lag // _ORIGINS_PER_LAG), block_frames, n_blocks))
+        lag *= 2
+    return ladder
+
+
+@dataclass(frozen=True, eq=False)
+class Slope:
+    """Diffusivity tensor from one window, and what each ion and stretch of time gave to it.
+
+    Attributes
+    ----------
+    tensor_angstrom2_ps : (6,) float64
+        xx, yy, zz, yz, xz, xy.
+    residuals : (n_ions, n_blocks, 6) float64, Angstrom^2/ps
+        Contribution of each ion and block minus its share of the mean; they sum to zero.
+    """
+
+    window: Window
+    tensor_angstrom2_ps: NDArray[np.float64]
+    residuals: NDArray[np.float64]
+
+    @property
+    def diffusivity_angstrom2_ps(self) -> float:
+        """Mean over the three directions."""
+        return float(self.tensor_angstrom2_ps[:3].mean())
+
+    @property
+    def scalar_residuals(self) -> NDArray[np.float64]:
+        """Residuals of the mean diffusivity, (n_ions, n_blocks)."""
+        return self.residuals[:, :, :3].mean(axis=2)
+
+
+def fit_slope(paths: NDArray[np.floating], window: Window, timestep_ps: float) -> Slope:
+    """Return the slope of the MSD over one window.
+
+    Parameters
+    ----------
+    paths : (n_ions, 3, n_frames) float, Angstrom
+    """
+    n_ions, n_lags = len(paths), len(window.lag_frames)
+    sums = np.zeros((n_ions, window.n_blocks, n_lags, len(TENSOR_PAIRS)))
+    counts = np.zeros((window.n_blocks, n_lags), dtype=np.int64)
+    for ion, path in enumerate(paths):
+        counts[:] = 0
+        _block_products(
+            path, window.lag_frames, window.stride, window.block_frames, sums[ion], counts
+        )
+    n_origins = counts.sum(axis=0)
+    msd = sums.sum(axis=(0, 1)) / (n_ions * n_origins)[:, None]
+    weights = _slope_weights(window, msd[:, :3].sum(axis=1), timestep_ps)
+    scale = weights / (n_ions * n_origins)
+    residuals = np.einsum("k,ibkc->ibc", scale, sums)
+    residuals -= np.einsum("k,bk,kc->bc", scale, counts, msd)
+    return Slope(window, weights @ msd, residuals)
+
+
+def _slope_weights(
+    window: Window, msd: NDArray[np.float64], timestep_ps: float
+) -> NDArray[np.float64]:
+    """Return weights w with D_ab = sum_k w_k <da db>_k, blind to a constant offset.
+
+    Generalised least squares with the covariance of a diffusing particle seen with white noise
+    (its vibration); the covariance sets the weights only.
+
+    References
+    ----------
+    J. T. Bullerjahn, S. von Buelow, G. Hummer, J. Chem. Phys. 153, 024116 (2020),
+    doi 10.1063/5.0008312.
+    """
+    lags_ps = window.lag_frames * timestep_ps
+    design = np.column_stack([2 * lags_ps, np.ones(len(lags_ps))])
+    slope, offset = np.linalg.lstsq(design, msd / 3, rcond=None)[0]
+    per_lag = max(2 * slope * lags_ps[0], 0.02 * msd[0] / 3, 1e-30)
+    covariance = _covariance(len(lags_ps), max(offset, 0.0) / per_lag)
+    weighted = np.linalg.solve(covariance, design)
+    return np.linalg.solve(design.T @ weighted, weighted.T)[0]
+
+
+def _covariance(n_lags: int, offset: float) -> NDArray[np.float64]:
+    """Covariance (any scale) of MSDs at lags 1...n of a walk of unit variance per lag + noise.
+
+    The covariance of two squared Gaussian displacements is twice that of the displacements,
+    squared; it is summed over all distances of their origins.
+    """
+    fine = _ORIGINS_PER_LAG
+    lags = fine * np.arange(1, n_lags + 1)
+    i, j = lags[:, None, None], lags[None, :, None]
+    apart = np.arange(-lags[-1], lags[-1] + 1)
+    overlap = np.minimum(i, apart + j) - np.maximum(0, apart)
+    walk = np.maximum(overlap, 0) / fine
+    same = (apart == 0).astype(float) + (apart + j == i) - (apart == i) - (apart + j == 0)
+    return 2 * ((walk + 0.5 * offset * same) ** 2).sum(axis=2)

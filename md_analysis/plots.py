@@ -1,0 +1,135 @@
+"""Pictures of an analysis, in one style; each function draws into axes and returns them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ionsieve.md_analysis.arrhenius import ArrheniusFit
+
+if TYPE_CHECKING:
+    from ionsieve.md_analysis.analysis import TransportResult
+
+#: Blue, orange, green and grey that differ in print and for the colour-blind.
+COLOURS = ("#0b5d8a", "#d9730d", "#3a7d44", "#6b6b6b")
+
+
+def _axes(ax: Axes | None) -> Axes:
+    """Return the axes, new ones of our size unless given, in our style."""
+    if ax is None:
+        ax = Figure(figsize=(4.6, 3.4), dpi=150, layout="constrained").subplots()
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize=8)
+    ax.xaxis.label.set_fontsize(9)
+    ax.yaxis.label.set_fontsize(9)
+    return ax
+
+
+def _legend(ax: Axes) -> None:
+    ax.legend(frameon=False, fontsize=7.5)
+
+
+def plot_msd(result: TransportResult, ax: Axes | None = None) -> Axes:
+    """Draw the MSD, its axes, the fit window and the fitted line with its 95 % band."""
+    ax = _axes(ax)
+    curve = result.msd
+    lags = np.array(curve.lags_ps)
+    ax.plot(lags, curve.msd_angstrom2, color=COLOURS[0], lw=1.6, label=result.species)
+    for axis, style, values in zip(
+        "xyz", (":", "--", "-."), np.array(curve.msd_axes_angstrom2).T, strict=True
+    ):
+        ax.plot(lags, values, color=COLOURS[0], lw=0.8, ls=style, label=f"along {axis}")
+    low, high = curve.fit_lags_ps
+    window = np.linspace(low, high, 50)
+    slopes = 6e4 * np.array([result.diffusivity_cm2_s, *result.diffusivity_ci95_cm2_s])
+    fit, lower, upper = (slope * window + curve.fit_offset_angstrom2 for slope in slopes)
+    ax.axvspan(low, high, color=COLOURS[3], alpha=0.10, lw=0)
+    ax.fill_between(window, lower, upper, color=COLOURS[1], alpha=0.30, lw=0)
+    ax.plot(window, fit, color=COLOURS[1], lw=1.4, label="fit, 95 % band")
+    ax.set_xlabel("lag (ps)")
+    ax.set_ylabel("mean squared displacement (Å²)")
+    ax.set_xlim(0, min(lags[-1], 2 * high))
+    inside = lags <= min(lags[-1], 2 * high)
+    ax.set_ylim(0, 1.15 * max(np.array(curve.msd_angstrom2)[inside].max(), upper.max()))
+    ax.set_title(_headline(result), fontsize=8.5)
+    _legend(ax)
+    return ax
+
+
+def _headline(result: TransportResult) -> str:
+    low, high = result.diffusivity_ci95_cm2_s
+    if result.verdict == "upper_bound":
+        return f"{result.species}, {result.temperature_k:g} K: D < {high:.1e} cm²/s"
+    return (
+        f"{result.species}, {result.temperature_k:g} K: D = {result.diffusivity_cm2_s:.2e} "
+        f"({low:.1e} to {high:.1e}) cm²/s, {result.verdict.replace('_', ' ')}"
+    )
+
+
+def plot_windows(result: TransportResult, ax: Axes | None = None) -> Axes:
+    """Draw D from each window of lags: a diffusive run is flat from the chosen one on."""
+    ax = _axes(ax)
+    lags = np.array([w.lags_ps[0] for w in result.windows])
+    values = np.array([w.diffusivity_cm2_s for w in result.windows])
+    ends = np.array([w.diffusivity_ci95_cm2_s for w in result.windows])
+    errors = np.abs(np.column_stack([values - ends[:, 0], ends[:, 1] - values]).T)
+    ax.errorbar(lags, values, errors, fmt="o", ms=4, lw=1, color=COLOURS[0], capsize=2)
+    ax.axvline(result.msd.fit_lags_ps[0], color=COLOURS[1], lw=1.2, label="chosen")
+    ax.set_xscale("log")
+    ax.set_ylim(bottom=min(0.0, 1.1 * float(values.min())))
+    ax.set_xlabel("shortest lag of the window (ps)")
+    ax.set_ylabel("diffusivity (cm²/s)")
+    _legend(ax)
+    return ax
+
+
+def plot_displacements(result: TransportResult, ax: Axes | None = None) -> Axes:
+    """Draw how far each mobile ion went from start to end, sorted."""
+    ax = _axes(ax)
+    values = np.sort(result.displacements_angstrom)[::-1]
+    ax.bar(np.arange(1, len(values) + 1), values, width=0.9, color=COLOURS[0])
+    if result.jump_length_angstrom:
+        ax.axhline(result.jump_length_angstrom, color=COLOURS[1], lw=1.2, label="jump length")
+        _legend(ax)
+    ax.set_xlabel(f"{result.species} ion, sorted")
+    ax.set_ylabel("net displacement (Å)")
+    return ax
+
+
+def plot_arrhenius(fit: ArrheniusFit, ax: Axes | None = None) -> Axes:
+    """Draw ln D against 1000/T: points, upper bounds as arrows, the line and its 95 % band."""
+    ax = _axes(ax)
+    inverse = 1e3 / np.array(fit.line_temperatures_k)
+    band = np.array(fit.line_ci95_cm2_s)
+    ax.fill_between(inverse, band[:, 0], band[:, 1], color=COLOURS[1], alpha=0.25, lw=0)
+    low, high = fit.activation_energy_ci95_ev
+    label = f"$E_a$ = {fit.activation_energy_ev:.3f} eV ({low:.3f} to {high:.3f})"
+    ax.plot(inverse, fit.line_cm2_s, color=COLOURS[1], lw=1.4, label=label)
+    for point in fit.points:
+        x = 1e3 / point.temperature_k
+        bottom, top = point.diffusivity_ci95_cm2_s
+        if point.is_upper_bound:
+            ax.errorbar(x, top, 0.4 * top, uplims=True, fmt="_", color=COLOURS[3], lw=1.2)
+            continue
+        value = point.diffusivity_cm2_s
+        error = [[value - max(bottom, 1e-3 * value)], [top - value]]
+        ax.errorbar(x, value, error, fmt="o", ms=4, color=COLOURS[0], lw=1.2, capsize=2)
+    title = f"D(300 K) = {fit.diffusivity_300k_cm2_s:.1e} cm²/s"
+    ax.plot(
+        1e3 / 300,
+        fit.diffusivity_300k_cm2_s,
+        "D",
+        ms=4,
+        color=COLOURS[1],
+        mfc="white",
+        label="300 K, extrapolated" if fit.is_extrapolated else "300 K",
+    )
+    ax.set_yscale("log")
+    ax.set_xlabel("1000 K / T")
+    ax.set_ylabel("diffusivity (cm²/s)")
+    ax.set_title(title, fontsize=8.5)
+    _legend(ax)
+    return ax

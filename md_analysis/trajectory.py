@@ -1,0 +1,336 @@
+"""The trajectory every analysis works on: unwrapped paths in fractional coordinates."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ionsieve.errors import InputError
+from ionsieve.md_analysis.unwrapping import BLOCK_FRAMES, Unwrapper
+
+#: Two frames closer than this (largest displacement of an ion, Angstrom) may be one frame twice.
+_SAME_FRAME_ANGSTROM = 1e-3
+
+#: Two segments whose ends differ by more than this (rms, Angstrom) don't follow each other.
+_LARGEST_GAP_ANGSTROM = 1.0
+
+#: Fixed cells that differ by more than this are different cells.
+_SAME_CELL_ANGSTROM = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """Paths of all ions; make one with :meth:`from_arrays` or a reader.
+
+    Attributes
+    ----------
+    fractional : (n_ions, 3, n_frames) float32 or float64
+        Unwrapped fractional coordinates. One ion's path is contiguous in memory.
+    cell : (3, 3) or (n_frames, 3, 3) float64, Angstrom
+        Rows are the cell vectors; one per frame when the cell changes (NPT).
+    species : tuple of str
+        Element of each ion.
+    timestep_fs : float
+        Time between frames.
+    md_timestep_fs : float or None
+        Time step of the integrator where it is known; frames may be written less often.
+    temperature_k : float or None
+        Temperature of the thermostat where the file tells it.
+    notes : tuple of str
+        What a reader had to leave out, e.g. a last frame cut in the middle.
+    """
+
+    fractional: NDArray[np.floating]
+    cell: NDArray[np.float64]
+    species: tuple[str, ...]
+    timestep_fs: float
+    md_timestep_fs: float | None = None
+    temperature_k: float | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Check that shapes, cell and time step go together."""
+        n_ions, three, n_frames = self.fractional.shape
+        if three != 3 or len(self.species) != n_ions:
+            raise InputError(
+                f"{len(self.species)} species for {n_ions} ions; give one species per ion"
+            )
+        if self.cell.shape not in ((3, 3), (n_frames, 3, 3)):
+            raise InputError(
+                f"cell has shape {self.cell.shape}; it must be (3, 3) or ({n_frames}, 3, 3), "
+                "one per frame"
+            )
+        if not self.timestep_fs > 0 or not np.isfinite(self.timestep_fs):
+            raise InputError(
+                f"timestep_fs is {self.timestep_fs}; give the time between frames in fs, above 0"
+            )
+        if n_frames < 1:
+            raise InputError("the trajectory has no frames")
+        if not np.isfinite(self.cell).all() or np.abs(np.linalg.det(self.cell)).min() < 1e-3:
+            raise InputError("a cell has no volume or is not a number; give rows of cell vectors")
+
+    @classmethod
+    def from_arrays(
+        cls,
+        positions: ArrayLike,
+        cell: ArrayLike,
+        species: Sequence[str],
+        timestep_fs: float,
+        *,
+        unwrapped: bool = False,
+        md_timestep_fs: float | None = None,
+        temperature_k: float | None = None,
+    ) -> Trajectory:
+        """Make a trajectory from Cartesian positions.
+
+        Parameters
+        ----------
+        positions : (n_frames, n_ions, 3) float, Angstrom
+            Wrapped into the cell or not. float32 stays float32, all else becomes float64.
+        cell : (3, 3) or (n_frames, 3, 3) float, Angstrom
+        species : one str per ion
+        timestep_fs : float
+            Time between frames.
+        unwrapped : bool
+            True: the positions are paths already; steps longer than half a cell are then real.
+
+        Raises
+        ------
+        InputError
+            On shapes that don't match, NaNs, and steps too long to be unwrapped.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> path = np.cumsum(np.full((100, 2, 3), 0.1), axis=0)
+        >>> run = Trajectory.from_arrays(path, 10 * np.eye(3), ["Na", "S"], timestep_fs=2.0)
+        >>> run.n_frames, run.length_ps
+        (100, 0.198)
+        """
+        array = np.asarray(positions)
+        array = array if array.dtype == np.float32 else array.astype(np.float64, copy=False)
+        cells = np.asarray(cell, dtype=np.float64)
+        if array.ndim != 3 or array.shape[2] != 3:
+            raise InputError(
+                f"positions have shape {array.shape}; they must be (n_frames, n_ions, 3)"
+            )
+        n_frames, n_ions, _ = array.shape
+        out = np.empty((n_ions, 3, n_frames), dtype=array.dtype)
+        frame_zero = cls(
+            out, cells, tuple(species), timestep_fs, md_timestep_fs, temperature_k
+        )  # checks shapes before the work
+        unwrapper = Unwrapper(frame_zero.species, wrapped=not unwrapped)
+        inverse = np.linalg.inv(cells).astype(array.dtype)
+        for start in range(0, n_frames, BLOCK_FRAMES):
+            window = slice(start, min(start + BLOCK_FRAMES, n_frames))
+            to_fractional = inverse if inverse.ndim == 2 else inverse[window]
+            unwrapper.add(array[window] @ to_fractional, out[:, :, window])
+        return frame_zero
+
+    @property
+    def n_ions(self) -> int:
+        """Number of ions."""
+        return self.fractional.shape[0]
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return self.fractional.shape[2]
+
+    @property
+    def length_ps(self) -> float:
+        """Time from the first frame to the last."""
+        return (self.n_frames - 1) * self.timestep_fs / 1e3
+
+    @cached_property
+    def mean_cell(self) -> NDArray[np.float64]:
+        """Cell averaged over frames, (3, 3) Angstrom."""
+        return self.cell if self.cell.ndim == 2 else self.cell.mean(axis=0)
+
+    @property
+    def volume_angstrom3(self) -> float:
+        """Volume of the mean cell."""
+        return float(abs(np.linalg.det(self.mean_cell)))
+
+    def indices(self, species: str) -> NDArray[np.intp]:
+        """Return the ions of one species.
+
+        Raises
+        ------
+        InputError
+            If there are none; the message names those there are.
+        """
+        found = np.flatnonzero(np.array(self.species) == species)
+        if not len(found):
+            raise InputError(
+                f"no {species} in the trajectory; it has {', '.join(sorted(set(self.species)))}"
+            )
+        return found
+
+    def __getitem__(self, frames: slice) -> Trajectory:
+        """Return some frames; a step multiplies the time between frames."""
+        if not isinstance(frames, slice):
+            raise TypeError("index a trajectory with a slice of frames")
+        _, _, step = frames.indices(self.n_frames)
+        if step < 1:
+            raise InputError("frames can only be taken forwards")
+        return replace(
+            self,
+            fractional=self.fractional[:, :, frames],
+            cell=self.cell if self.cell.ndim == 2 else self.cell[frames],
+            timestep_fs=self.timestep_fs * step,
+        )
+
+    def skip(self, n_frames: int) -> Trajectory:
+        """Leave out the first frames (equilibration).
+
+        Raises
+        ------
+        InputError
+            If nothing would be left.
+        """
+        if not 0 <= n_frames < self.n_frames:
+            raise InputError(
+                f"cannot skip {n_frames} of {self.n_frames} frames; skip less or run longer"
+            )
+        return self[n_frames:]
+
+    def between_ps(self, start_ps: float = 0.0, end_ps: float | None = None) -> Trajectory:
+        """Return the frames from one time to another, ends included."""
+        first = round(start_ps * 1e3 / self.timestep_fs)
+        last = self.n_frames if end_ps is None else round(end_ps * 1e3 / self.timestep_fs) + 1
+        if not 0 <= first < min(last, self.n_frames):
+            raise InputError(
+                f"no frames between {start_ps:g} and {end_ps} ps; "
+                f"the trajectory is {self.length_ps:g} ps long"
+            )
+        return self[first:last]
+
+    @staticmethod
+    def join(segments: Sequence[Trajectory]) -> Trajectory:
+        """Join consecutive segments of one run.
+
+        A restart often writes the frame it starts from again: the frames of the earlier segment
+        from that one on are dropped, so that each instant is there once.
+
+        Raises
+        ------
+        InputError
+            If segments differ in species, time step or cell, or don't follow each other.
+        """
+        if not segments:
+            raise InputError("no segments to join; give at least one trajectory")
+        joined = segments[0]
+        for number, segment in enumerate(segments[1:], start=2):
+            joined = _append(joined, segment, number)
+        return joined
+
+    def to_bytes(self) -> bytes:
+        """Pack into a compressed npz; fractional coordinates become float32 (about 1e-6 A)."""
+        about = {
+            "timestep_fs": self.timestep_fs,
+            "md_timestep_fs": self.md_timestep_fs,
+            "temperature_k": self.temperature_k,
+            "species": self.species,
+            "notes": self.notes,
+        }
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer,
+            fractional=self.fractional.astype(np.float32, copy=False),
+            cell=self.cell,
+            about=np.frombuffer(json.dumps(about).encode(), dtype=np.uint8),
+        )
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, packed: bytes) -> Trajectory:
+        """Unpack what :meth:`to_bytes` made."""
+        try:
+            with np.load(io.BytesIO(packed), allow_pickle=False) as data:
+                about = json.loads(data["about"].tobytes())
+                fractional, cell = data["fractional"], data["cell"]
+        except (ValueError, KeyError, OSError, EOFError) as error:
+            raise InputError(f"these bytes are no stored trajectory ({error})") from error
+        return cls(
+            fractional=fractional,
+            cell=cell,
+            species=tuple(about["species"]),
+            timestep_fs=about["timestep_fs"],
+            md_timestep_fs=about["md_timestep_fs"],
+            temperature_k=about["temperature_k"],
+            notes=tuple(about["notes"]),
+        )
+
+
+def _append(first: Trajectory, second: Trajectory, number: int) -> Trajectory:
+    """Append one segment, dropping what it repeats."""
+    if first.species != second.species:
+        raise InputError(f"segment {number} has other species or another order of ions")
+    if not np.isclose(first.timestep_fs, second.timestep_fs, rtol=1e-6):
+        raise InputError(
+            f"segment {number} has {second.timestep_fs:g} fs between frames, the ones before "
+            f"{first.timestep_fs:g}; take every n-th frame of the finer one"
+        )
+    start = second.fractional[:, :, 0]
+    keep = _repeated_from(first, start)
+    end = first.fractional[:, :, keep - 1]
+    # Each segment is unwrapped on its own: whole cells may lie between the two.
+    shift = np.rint(end - start)
+    gap = (start + shift - end) @ first.mean_cell
+    rms_gap = float(np.sqrt((gap**2).sum(axis=1).mean()))
+    if rms_gap > _LARGEST_GAP_ANGSTROM:
+        raise InputError(
+            f"segment {number} starts {rms_gap:.2f} Angstrom (rms) from where the one before "
+            f"ends (limit {_LARGEST_GAP_ANGSTROM:g}); give the segments of one run in order"
+        )
+    moved = second.fractional + shift[:, :, None].astype(second.fractional.dtype)
+    return replace(
+        first,
+        fractional=np.concatenate([first.fractional[:, :, :keep], moved], axis=2),
+        cell=_joined_cells(first, keep, second, number),
+        notes=first.notes + second.notes,
+    )
+
+
+def _repeated_from(first: Trajectory, start: NDArray[np.floating]) -> int:
+    """Return how many frames of the first segment come before the second's first frame."""
+    cell = first.mean_cell
+    for frame in range(first.n_frames - 1, 0, -1):
+        step = first.fractional[:, :, frame] - start
+        distance = np.linalg.norm((step - np.rint(step)) @ cell, axis=1)
+        if distance.max() > _SAME_FRAME_ANGSTROM:
+            if frame < first.n_frames - 1 - BLOCK_FRAMES:
+                break
+            continue
+        back = first.fractional[:, :, frame] - first.fractional[:, :, frame - 1]
+        usual = np.linalg.norm(back @ cell, axis=1).max()
+        if distance.max() < 0.1 * usual or usual == 0:
+            return frame
+    return first.n_frames
+
+
+def _joined_cells(
+    first: Trajectory, keep: int, second: Trajectory, number: int
+) -> NDArray[np.float64]:
+    if first.cell.ndim == 2 and second.cell.ndim == 2:
+        difference = float(np.abs(first.cell - second.cell).max())
+        if difference > _SAME_CELL_ANGSTROM:
+            raise InputError(
+                f"the cell of segment {number} differs by {difference:.3g} Angstrom from the one "
+                "before; analyse the segments apart"
+            )
+        return first.cell
+    parts = [
+        segment.cell[:count]
+        if segment.cell.ndim == 3
+        else np.broadcast_to(segment.cell, (count, 3, 3))
+        for segment, count in ((first, keep), (second, second.n_frames))
+    ]
+    return np.concatenate(parts)

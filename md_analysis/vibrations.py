@@ -1,0 +1,165 @@
+"""Vibration spectrum, and whether the time step of the run was short enough for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.constants as const
+import scipy.signal
+from numpy.typing import NDArray
+
+from ionsieve.md_analysis.displacement import atomic_masses
+from ionsieve.md_analysis.trajectory import Trajectory
+
+#: Wavenumber (1/cm) of one vibration per femtosecond.
+WAVENUMBER_PER_FS = 1e15 / (const.c * 100)
+
+#: Segments of the spectrum are about this long: bands 30 1/cm apart are resolved.
+_SEGMENT_PS = 1.0
+
+#: Share of a species' kinetic energy above the frequency called its fastest.
+_FAST_SHARE = 0.05
+
+#: Bands stand out of the median of the spectrum by this factor. A random walk (flat) and noise
+#: (twice the median at most) have none.
+_BAND_PROMINENCE = 3.0
+
+_IONS_PER_SPECIES = 24
+_MAX_FRAMES = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Velocity spectrum of one species.
+
+    Attributes
+    ----------
+    species : str
+    wavenumbers_per_cm : (n,) float64
+        As seen in the frames; a long Verlet step shifts them up.
+    density : (n,) float64
+        Kinetic energy per frequency in bands, any unit; zero where there are none.
+    kinetic_temperature_k : float
+        From differences of positions two frames apart, as the integrator has it if it wrote
+        every step.
+    """
+
+    species: str
+    wavenumbers_per_cm: NDArray[np.float64]
+    density: NDArray[np.float64]
+    kinetic_temperature_k: float
+
+    @property
+    def has_bands(self) -> bool:
+        """Whether there are vibrations rather than noise or a random walk."""
+        return bool(self.density.any())
+
+    @property
+    def fastest_per_cm(self) -> float:
+        """Wavenumber with only a twentieth of the kinetic energy above it."""
+        share = np.cumsum(self.density) / self.density.sum()
+        return float(self.wavenumbers_per_cm[np.searchsorted(share, 1 - _FAST_SHARE)])
+
+
+def velocity_spectrum(trajectory: Trajectory, species: str) -> Spectrum | None:
+    """Return a species' velocity spectrum; None if the run has less than 64 frames.
+
+    Velocities are first differences of positions, corrected for the differencing.
+
+    Raises
+    ------
+    InputError
+        If there is no such species.
+    """
+    ions = trajectory.indices(species)[:_IONS_PER_SPECIES]
+    n_frames = min(trajectory.n_frames, _MAX_FRAMES)
+    if n_frames < 64:
+        return None
+    cell = trajectory.mean_cell
+    path = np.einsum("ict,cd->idt", trajectory.fractional[ions, :, :n_frames], cell)
+    step = np.diff(path, axis=2)
+    dt_fs = trajectory.timestep_fs
+    segment = int(np.clip(round(_SEGMENT_PS * 1e3 / dt_fs), 32, n_frames - 1))
+    frequency, power = scipy.signal.welch(
+        step, fs=1 / dt_fs, nperseg=segment, detrend=False, axis=2
+    )
+    power = power.sum(axis=(0, 1))
+    density = np.maximum(power - _BAND_PROMINENCE * np.median(power[1:]), 0.0)
+    # First difference has the gain 2 sin(w dt / 2), a derivative would have w dt.
+    phase = np.pi * frequency * dt_fs
+    density[1:] *= (phase[1:] / np.sin(np.minimum(phase[1:], 0.5 * np.pi))) ** 2
+    density[frequency * WAVENUMBER_PER_FS < 20] = 0.0  # drift and diffusion, no vibration
+    central = path[:, :, 2:] - path[:, :, :-2]
+    speed_squared = 3 * float((central**2).mean()) / (2 * dt_fs) ** 2 * 1e10  # (m/s)^2
+    mass_kg = float(atomic_masses((species,))[0]) * const.atomic_mass
+    return Spectrum(
+        species,
+        frequency * WAVENUMBER_PER_FS,
+        density,
+        mass_kg * speed_squared / (3 * const.k),
+    )
+
+
+@dataclass(frozen=True)
+class TimestepCheck:
+    """How much a Verlet integrator distorts the fastest vibration.
+
+    Attributes
+    ----------
+    species : str
+        The species with the fastest vibration.
+    fastest_per_cm : float
+        True wavenumber of it, the shift by the step undone.
+    temperature_ratio : float
+        Configurational over kinetic temperature of that vibration: 1 / (1 - (w dt)^2 / 4).
+    written_every_step : bool
+        False where frames are farther apart than steps, so that nothing can be said.
+    """
+
+    species: str
+    fastest_per_cm: float
+    temperature_ratio: float
+    written_every_step: bool
+
+
+def temperature_ratio(wavenumber_per_cm: float, timestep_fs: float) -> float:
+    """Return configurational over kinetic temperature of a harmonic vibration under Verlet.
+
+    Infinite where the integrator is unstable (w dt >= 2).
+    """
+    half_phase = np.pi * wavenumber_per_cm / WAVENUMBER_PER_FS * timestep_fs
+    return float(1 / (1 - half_phase**2)) if half_phase < 1 else float("inf")
+
+
+def check_timestep(trajectory: Trajectory, temperature_k: float) -> TimestepCheck | None:
+    """Return the worst-integrated vibration; None where no vibration can be seen.
+
+    If the trajectory doesn't tell the integrator's step, it is the time between frames provided
+    that differences of positions give the thermostat's kinetic temperature: sampled more rarely,
+    a fast vibration looks colder.
+    """
+    worst: TimestepCheck | None = None
+    for species in sorted(set(trajectory.species)):
+        spectrum = velocity_spectrum(trajectory, species)
+        if spectrum is None or not spectrum.has_bands:
+            continue
+        check = _check_species(trajectory, spectrum, temperature_k)
+        if worst is None or check.temperature_ratio > worst.temperature_ratio:
+            worst = check
+    return worst
+
+
+def _check_species(
+    trajectory: Trajectory, spectrum: Spectrum, temperature_k: float
+) -> TimestepCheck:
+    frame_fs, seen = trajectory.timestep_fs, spectrum.fastest_per_cm
+    step_fs = trajectory.md_timestep_fs
+    if step_fs is not None and step_fs < 0.999 * frame_fs:
+        return TimestepCheck(spectrum.species, seen, temperature_ratio(seen, step_fs), True)
+    half_phase = min(np.pi * seen / WAVENUMBER_PER_FS * frame_fs, 0.499 * np.pi)
+    true = np.sin(half_phase) / (np.pi * frame_fs) * WAVENUMBER_PER_FS
+    every = step_fs is not None or spectrum.kinetic_temperature_k > 0.7 * temperature_k
+    return TimestepCheck(
+        spectrum.species, float(true), float(1 / np.cos(half_phase) ** 2), bool(every)
+    )

@@ -1,0 +1,136 @@
+"""VASP's XDATCAR."""
+
+from __future__ import annotations
+
+import mmap
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ionsieve.errors import InputError
+from ionsieve.md_analysis.assembly import FrameStream
+from ionsieve.md_analysis.byte_numbers import parse_rows
+from ionsieve.md_analysis.trajectory import Trajectory
+
+_MARK = b"configuration="
+
+
+def read_bytes(path: Path) -> tuple[bytes | mmap.mmap, tuple[str, ...]]:
+    """Return a file's bytes, mapped if plain, unpacked if gzipped, and notes on what is missing.
+
+    Raises
+    ------
+    InputError
+        If the file can't be read or is empty.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(2) != b"\x1f\x8b":
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), ()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is empty") from error
+    return _unpack(path)
+
+
+def _unpack(path: Path) -> tuple[bytes, tuple[str, ...]]:
+    """Unpack gzip as far as it goes; a run killed by its walltime leaves half a file."""
+    parts: list[bytes] = []
+    unpacker = zlib.decompressobj(wbits=31)
+    with path.open("rb") as file:
+        while packed := file.read(1 << 20):
+            try:
+                parts.append(unpacker.decompress(packed))
+                while unpacker.eof and unpacker.unused_data:  # several members, as bgzip writes
+                    rest = unpacker.unused_data
+                    unpacker = zlib.decompressobj(wbits=31)
+                    parts.append(unpacker.decompress(rest))
+            except zlib.error:
+                break
+    if unpacker.eof:
+        return b"".join(parts), ()
+    return b"".join(parts), (f"{path.name} is cut or damaged; used as far as it can be unpacked",)
+
+
+@dataclass(frozen=True, eq=False)
+class _Header:
+    cell: NDArray[np.float64]
+    species: tuple[str, ...]
+
+
+def read_xdatcar(
+    path: str | Path,
+    timestep_fs: float,
+    *,
+    md_timestep_fs: float | None = None,
+    temperature_k: float | None = None,
+) -> Trajectory:
+    """Read an XDATCAR, plain or gzipped; NVT, or NPT with the header repeated in every frame.
+
+    A last frame cut in the middle is left out and named in the trajectory's notes.
+
+    Parameters
+    ----------
+    timestep_fs : float
+        Time between frames: POTIM times NBLOCK.
+    md_timestep_fs : float, optional
+        POTIM, if it differs.
+
+    Raises
+    ------
+    InputError
+        If the file is no XDATCAR or has no whole frame.
+    """
+    path = Path(path)
+    content, notes = read_bytes(path)
+    buffer = np.frombuffer(content, dtype=np.uint8)
+    mark = content.find(_MARK)
+    header = _read_header(bytes(content[: max(mark, 0)]), path)
+    stream = FrameStream(header.species)
+    cell = header.cell
+    while mark >= 0:
+        start = content.find(b"\n", mark) + 1
+        after = parse_rows(buffer, start, 0, stream.slot()) if start else -1
+        if after < 0:
+            if content.find(_MARK, mark + len(_MARK)) >= 0:
+                raise InputError(f"frame {stream.n_frames + 1} of {path} can't be read")
+            notes += (
+                f"{path.name} is cut in frame {stream.n_frames + 1}; used the "
+                f"{stream.n_frames} frames before it",
+            )
+            break
+        stream.take(cell)
+        mark = content.find(_MARK, after)
+        between = bytes(content[after:mark]) if mark >= 0 else b""
+        if between.count(b"\n") >= 4:
+            repeated = _read_header(between, path)
+            if repeated.species != header.species:
+                raise InputError(f"{path} changes its species in frame {stream.n_frames + 1}")
+            cell = repeated.cell
+    return stream.finish(
+        timestep_fs, md_timestep_fs=md_timestep_fs, temperature_k=temperature_k, notes=notes
+    )
+
+
+def _read_header(text: bytes, path: Path) -> _Header:
+    """Read comment, scale, three vectors, symbols and numbers of ions."""
+    lines = text.decode("utf-8", errors="replace").splitlines()
+    # The mark's own line begins before it: "Direct ".
+    lines = [line for line in lines if line.strip() != "Direct"]
+    try:
+        scale = float(lines[1].split()[0])
+        vectors = np.array([[float(word) for word in lines[i].split()[:3]] for i in (2, 3, 4)])
+        symbols = [symbol.split("_")[0].split("/")[0] for symbol in lines[5].split()]
+        counts = [int(word) for word in lines[6].split()]
+        if len(symbols) != len(counts) or vectors.shape != (3, 3):
+            raise ValueError("symbols and numbers of ions don't match")
+    except (IndexError, ValueError) as error:
+        raise InputError(f"{path} is no XDATCAR: its header can't be read ({error})") from error
+    if scale < 0:  # VASP: minus the volume
+        scale = (-scale / abs(np.linalg.det(vectors))) ** (1 / 3)
+    species = tuple(s for s, count in zip(symbols, counts, strict=True) for _ in range(count))
+    return _Header(scale * vectors, species)
