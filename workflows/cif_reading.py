@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pymatgen.core import Composition, Structure
+from pymatgen.core.composition import Composition
+from pymatgen.core.structure import Structure
 from pymatgen.io.cif import CifBlock, CifParser
 
 from ionsieve.errors import InputError
@@ -94,7 +95,9 @@ def _split_blocks(text: str) -> list[str]:
     for line in text.splitlines():
         if line.startswith(";"):
             in_text_field = not in_text_field
-        if not in_text_field and re.match(r"\s*data_", line, flags=re.IGNORECASE):
+        if re.match(r"\s*data_", line, flags=re.IGNORECASE):
+            if in_text_field:
+                continue  # pymatgen would take the comment's line for a block
             blocks.append([])
         if blocks:
             blocks[-1].append(line)
@@ -117,7 +120,7 @@ def _read_block(path: Path, text: str) -> CifEntry | None:
             parser = CifParser.from_str(text, occupancy_tolerance=_OCCUPANCY_LIMIT)
             structure = parser.parse_structures(primitive=False, on_error="raise")[0]
         except Exception as error:  # pymatgen raises many kinds on malformed files
-            return CifEntry(path, name, None, _one_line(error), code)
+            return CifEntry(path, name, None, _reason(error), code)
     for warning in caught:
         logger.debug("%s, block %s: %s", path, name, _one_line(warning.message))
     if problem := _formula_problem(tags, structure):
@@ -166,6 +169,12 @@ def _with_written_charges(tags: dict[str, Any], structure: Structure) -> Structu
         return structure
     structure.add_oxidation_state_by_element({e: v.pop() for e, v in charges.items()})
     return structure
+
+
+def _reason(error: Exception) -> str:
+    """Return what pymatgen found wrong, without its wrapping."""
+    cause = error.__cause__ or error
+    return f"{_one_line(cause)} is missing" if isinstance(cause, KeyError) else _one_line(cause)
 
 
 def _one_line(problem: object) -> str:

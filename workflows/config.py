@@ -37,6 +37,16 @@ def _as_fraction(value: Any) -> Fraction:
 Level = Annotated[Fraction, BeforeValidator(_as_fraction), PlainSerializer(str)]
 
 
+def _as_dopant(value: Any) -> Any:
+    if isinstance(value, (list, tuple)) and len(value) != 2:
+        raise ValueError("give one species, or two for co-doping")
+    return value
+
+
+#: A species, or two for co-doping.
+Dopant = Annotated[str | tuple[str, str], BeforeValidator(_as_dopant)]
+
+
 class Section(BaseModel):
     """Base of all sections: unknown keys are errors."""
 
@@ -57,7 +67,7 @@ class DopingRule(Section):
     """What may replace one host species, and at which levels."""
 
     host: str = Field(description="species replaced on all its sites, for example P5+ or S2-")
-    dopants: list[str | tuple[str, str]] = Field(
+    dopants: list[Dopant] = Field(
         min_length=1, description="species; a list of two is co-doping, for example [Ga3+, P5+]"
     )
     levels: list[Level] | None = Field(
@@ -153,6 +163,9 @@ class MolecularDynamics(Section):
     segment_ps: float = Field(gt=0, description=_SEGMENT)
     min_sigma_s_cm: float = Field(
         1e-3, gt=0, description="conductivity at the run's temperature the gate asks for"
+    )
+    frame_fs: float = Field(
+        10.0, gt=0, description="time between stored positions, rounded to whole steps"
     )
     seed: int = Field(0, description="of the starting velocities")
 

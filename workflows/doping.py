@@ -7,15 +7,20 @@ is balanced by the mobile ion: vacancies among its sites, or extra ions on inter
 
 from __future__ import annotations
 
+import functools
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from pymatgen.core import Composition, Species, Structure
+from pymatgen.core.composition import Composition
+from pymatgen.core.periodic_table import Species
+from pymatgen.core.structure import Structure
 
 from ionsieve.errors import InputError
 from ionsieve.ewald.solid_solution import SolidSolution
+from ionsieve.ewald.voids import find_voids
 from ionsieve.workflows.config import Doping, DopingRule, Screening
 from ionsieve.workflows.documents import (
     CompositionDocument,
@@ -24,7 +29,7 @@ from ionsieve.workflows.documents import (
     Substitution,
 )
 from ionsieve.workflows.mothers import charge, parse_species
-from ionsieve.workflows.supercell import admissible_sizes, near_cubic_supercell
+from ionsieve.workflows.supercell import Float, admissible_sizes, near_cubic_supercell
 
 #: How far a count from rounded partial occupancies may be from a whole number, ions.
 _WHOLE_TOLERANCE = 0.05
@@ -205,21 +210,21 @@ def _no_supercell(
     culprits = [variant for variant in variants if not sizes([variant], settings.tolerance)]
     wanted = culprits or variants
     levels = ", ".join(" + ".join(map(str, variant.levels)) for variant in wanted)
-    within = admissible_sizes(ions, settings.n_ions, settings.tolerance, lambda _: True)
     message = (
         f"{mother.mother_id}: level {levels} of {variants[0].host} fits no supercell of "
         f"{settings.n_ions} ions within {settings.tolerance:.0%}"
     )
     remedies = []
-    if culprits and within:
-        hosts = [round(n * per_cell) for n in within]
+    others = [variant for variant in variants if variant not in culprits]
+    hosts = [round(n * per_cell) for n in sizes(others, settings.tolerance)]
+    if culprits and hosts:
         near = {_nearest_level(level, hosts) for v in culprits for level in v.levels}
         remedies.append(f"nearest levels that fit: {', '.join(map(str, sorted(near)))}")
     larger = [n for n in range(1, 1000) if all(_fits(v, n * per_cell, mobile) for v in variants)]
     if larger:
         nearest = min(larger, key=lambda n: abs(n * ions - settings.n_ions))
-        remedies.append(f"or set supercell.n_ions to {nearest * ions:g}")
-    return f"{message}; {' '.join(remedies)}"
+        remedies.append(f"set supercell.n_ions to {nearest * ions:g}")
+    return f"{message}; {', or '.join(remedies)}"
 
 
 def _nearest_level(level: Fraction, hosts: list[int]) -> Fraction:
@@ -298,13 +303,21 @@ def solid_solution(mother: MotherDocument, composition: CompositionDocument) -> 
     for substitution in composition.substitutions:
         replace.setdefault(substitution.host, {})[substitution.dopant] = substitution.count
     mobile = composition.mobile_ion
+    extra = composition.n_mobile_added
     return SolidSolution.from_structure(
         Structure.from_dict(mother.structure),
         supercell=composition.supercell_matrix,
         replace=replace,
         vacate={mobile: composition.n_mobile_removed} if composition.n_mobile_removed else None,
-        insert={mobile: composition.n_mobile_added} if composition.n_mobile_added else None,
+        insert={mobile: extra} if extra else None,
+        interstitial_sites=_voids(json.dumps(mother.structure), mobile) if extra else None,
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _voids(structure: str, species: str) -> Float:
+    """Return the interstitial sites of a mother, given as JSON; all its compositions share them."""
+    return find_voids(Structure.from_dict(json.loads(structure)), species)
 
 
 def _by_element(ions: dict[str, int]) -> dict[str, int]:

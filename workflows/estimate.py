@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pymatgen.core import Composition
+from pymatgen.core.composition import Composition
 
 from ionsieve.workflows.competing_phases import phases_for
 from ionsieve.workflows.config import MolecularDynamics, Screening
@@ -125,10 +125,14 @@ def _dynamics(
 
 def count_phases(plan: PlanDocument, screening: Screening) -> int:
     """Return how many competing phases the hulls need, the ordered mothers included."""
-    systems = {
-        frozenset(str(element) for element in Composition(composition.formula))
-        for composition in plan.compositions
-    }
+    systems = {_elements(composition.formula) for composition in plan.compositions}
     extra = [screening.resolve(path) for path in screening.hull.phases]
-    phases = {phase.phase_id for system in systems for phase in phases_for(system, extra=extra)}
-    return len(phases) + sum(mother.is_ordered for mother in plan.mothers)
+    library = phases_for(frozenset[str]().union(*systems), extra=extra)
+    needed = [
+        phase for phase in library if any(_elements(phase.formula) <= system for system in systems)
+    ]
+    return len(needed) + sum(mother.is_ordered for mother in plan.mothers)
+
+
+def _elements(formula: str) -> frozenset[str]:
+    return frozenset(element.symbol for element in Composition(formula).elements)

@@ -16,7 +16,8 @@ from typing import Literal
 
 from pymatgen.analysis.bond_valence import BVAnalyzer
 from pymatgen.analysis.structure_matcher import StructureMatcher
-from pymatgen.core import DummySpecies, Element, Species, Structure
+from pymatgen.core.periodic_table import DummySpecies, Element, Species
+from pymatgen.core.structure import Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from ionsieve.errors import InputError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from pymatgen.analysis.structure_matcher import StructureMatcher
-from pymatgen.core import Structure
+from pymatgen.core.structure import Structure
 
 from ionsieve.errors import InputError
 from ionsieve.workflows.config import Screening
@@ -44,6 +44,7 @@ def make_plan(screening: Screening) -> PlanDocument:
     if not compositions:
         reasons = "; ".join(f"{r.composition_id}: {r.reason}" for r in rejected_compositions[:3])
         raise InputError(f"no composition is left: {reasons}")
+    _name_apart(compositions)
     return PlanDocument(
         mothers=mothers,
         rejected=rejected,
@@ -65,6 +66,15 @@ def _refuse_unknown_hosts(rules: list[list[Doped]], mothers: list[MotherDocument
                 f"doping.rules: no mother has the host {host}; there are "
                 f"{', '.join(sorted(present))}"
             )
+
+
+def _name_apart(compositions: list[CompositionDocument]) -> None:
+    """Add the host to the name where one dopant sits on different hosts of a mother."""
+    hosts: dict[str, str] = {}
+    for composition in compositions:
+        host = composition.substitutions[0].host
+        if hosts.setdefault(composition.composition_id, host) != host:
+            composition.composition_id += f"_for-{host}"
 
 
 def merge_duplicates(

@@ -109,6 +109,14 @@ def most_cubic(lattice: Float, n_cells: int) -> tuple[float, Int]:
     deviation, matrix
         See :func:`cube_deviation`; (3, 3) int64, as near to a diagonal matrix as can be.
     """
+    deviation, matrix = _most_cubic(tuple(map(tuple, lattice.tolist())), n_cells)
+    return deviation, matrix.copy()
+
+
+@functools.lru_cache(maxsize=1024)
+def _most_cubic(rows: tuple[tuple[float, ...], ...], n_cells: int) -> tuple[float, Int]:
+    """Search for :func:`most_cubic`; one mother asks for the same sizes again and again."""
+    lattice = np.array(rows)
     matrices = _reduce(lattice, _hermite_normal_forms(n_cells))
     deviations = np.round(cube_deviation(matrices @ lattice), 8)
     equal = matrices[deviations == deviations.min()]

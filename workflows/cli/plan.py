@@ -143,7 +143,7 @@ def _composition_table(plan: PlanDocument) -> Table:
 
 
 def _charges(mother: MotherDocument) -> str:
-    from pymatgen.core import Structure
+    from pymatgen.core.structure import Structure
 
     names = " ".join(str(s) for s in Structure.from_dict(mother.structure).composition)
     return names if mother.oxidation_source == "file" else f"{names} guessed"
