@@ -1,0 +1,166 @@
+"""Energy, canonical form and top-k pool of arrangements."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+#: Energies are compared in whole multiples of this (eV); below it arrangements tie, and their
+#: canonical labels decide the order.
+QUANTUM_EV = 1e-6
+
+
+class Model(NamedTuple):
+    """Energy and symmetry of the variable sites of a supercell.
+
+    Attributes
+    ----------
+    interaction : (n, n) float64, eV/e^2
+        Ewald matrix among variable sites.
+    potential : (n,) float64, eV/e
+        Potential of the fixed ions at the variable sites.
+    charges : (n, n_labels) float64, e
+        Charge of each label on each site.
+    permutations : (n_operations, n) int32
+        The space group; the image of labels x is ``x[permutation]``.
+    constant_ev : (1,) float64
+        Energy of the fixed ions.
+    """
+
+    interaction: NDArray[np.float64]
+    potential: NDArray[np.float64]
+    charges: NDArray[np.float64]
+    permutations: NDArray[np.int32]
+    constant_ev: NDArray[np.float64]
+
+
+class Pool(NamedTuple):
+    """The lowest symmetry-distinct arrangements met so far.
+
+    Attributes
+    ----------
+    order : (k,) int64
+        Slots by ascending energy, then descending labels.
+    quanta : (k,) int64
+        Energies in multiples of :data:`QUANTUM_EV`.
+    labels : (k, n) uint8
+        Canonical labels.
+    degeneracies : (k,) int64
+    size : (1,) int64
+        Slots in use.
+    """
+
+    order: NDArray[np.int64]
+    quanta: NDArray[np.int64]
+    labels: NDArray[np.uint8]
+    degeneracies: NDArray[np.int64]
+    size: NDArray[np.int64]
+
+
+def new_pool(n_slots: int, n_sites: int) -> Pool:
+    """Return an empty pool."""
+    return Pool(
+        np.zeros(n_slots, dtype=np.int64),
+        np.zeros(n_slots, dtype=np.int64),
+        np.zeros((n_slots, n_sites), dtype=np.uint8),
+        np.zeros(n_slots, dtype=np.int64),
+        np.zeros(1, dtype=np.int64),
+    )
+
+
+@njit(cache=True)
+def arrangement_energy(labels, model):  # type: ignore[no-untyped-def]
+    """Return the energy of an arrangement, eV."""
+    n = labels.size
+    total = model.constant_ev[0]
+    for i in range(n):
+        charge = model.charges[i, labels[i]]
+        if charge == 0.0:
+            continue
+        inner = model.potential[i] + 0.5 * charge * model.interaction[i, i]
+        for j in range(i):
+            inner += model.charges[j, labels[j]] * model.interaction[i, j]
+        total += charge * inner
+    return total
+
+
+@njit(cache=True)
+def canonicalise(labels, permutations, out):  # type: ignore[no-untyped-def]
+    """Write the lexicographically largest symmetry image; return the degeneracy."""
+    n = labels.size
+    for i in range(n):
+        out[i] = labels[i]
+    n_equal = 0
+    for operation in range(permutations.shape[0]):
+        sign = 0
+        for i in range(n):
+            image = labels[permutations[operation, i]]
+            if image != out[i]:
+                sign = 1 if image > out[i] else -1
+                break
+        if sign == 0:
+            n_equal += 1
+        elif sign == 1:
+            n_equal = 1
+            for i in range(n):
+                out[i] = labels[permutations[operation, i]]
+    return permutations.shape[0] // n_equal
+
+
+@njit(cache=True)
+def pool_threshold(pool):  # type: ignore[no-untyped-def]
+    """Return the energy (eV) above which nothing can enter the pool."""
+    if pool.size[0] < pool.quanta.size:
+        return np.inf
+    return (pool.quanta[pool.order[pool.quanta.size - 1]] + 2) * QUANTUM_EV
+
+
+@njit(cache=True)
+def compare(quantum, canonical, pool, slot):  # type: ignore[no-untyped-def]
+    """Return 1 if an arrangement comes after the one in a slot, -1 if before, 0 if it is it."""
+    if quantum != pool.quanta[slot]:
+        return 1 if quantum > pool.quanta[slot] else -1
+    for i in range(canonical.size):
+        if canonical[i] != pool.labels[slot, i]:
+            return 1 if canonical[i] < pool.labels[slot, i] else -1
+    return 0
+
+
+@njit(cache=True)
+def offer(labels, model, pool):  # type: ignore[no-untyped-def]
+    """Put an arrangement into the pool if it is among the lowest and new.
+
+    The order is by energy in quanta, then by canonical labels, so the pool's final content depends
+    neither on the order of offers nor on which symmetry copies were offered.
+    """
+    n = labels.size
+    canonical = np.empty(n, dtype=np.uint8)
+    degeneracy = canonicalise(labels, model.permutations, canonical)
+    quantum = np.int64(np.round(arrangement_energy(canonical, model) / QUANTUM_EV))
+    size, capacity = pool.size[0], pool.quanta.size
+    # Binary search for the first row that comes after the new arrangement.
+    low, high = 0, size
+    while low < high:
+        middle = (low + high) // 2
+        order = compare(quantum, canonical, pool, pool.order[middle])
+        if order == 0:
+            return False
+        if order > 0:
+            low = middle + 1
+        else:
+            high = middle
+    if low == capacity:
+        return False
+    slot = size if size < capacity else pool.order[capacity - 1]
+    for row in range(min(size, capacity - 1), low, -1):
+        pool.order[row] = pool.order[row - 1]
+    pool.order[low] = slot
+    pool.quanta[slot] = quantum
+    pool.degeneracies[slot] = degeneracy
+    for i in range(n):
+        pool.labels[slot, i] = canonical[i]
+    pool.size[0] = min(size + 1, capacity)
+    return True

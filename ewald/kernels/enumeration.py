@@ -1,0 +1,387 @@
+"""Enumeration of the innermost sublattice: every choice evaluated, or cut by a lower bound.
+
+A *node* is an arrangement whose last choice is open: some of the innermost sublattice's free
+sites still have to change from the background to the picked species. With the others fixed, a
+choice costs ``E + sum F_i + sum J_ij`` over the picked sites. All but the last two picks are made
+one by one (a *parent*); the pairs that complete parents with the same last pick are evaluated
+together, one parent per vector lane.
+
+Loops are written out: array expressions would take numba seconds more to compile.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ionsieve.ewald.kernels.arrangements import arrangement_energy, offer, pool_threshold
+from ionsieve.ewald.kernels.bounds import choice_bound, half_pair_sums, insertion_order
+
+#: Parents evaluated side by side; a multiple of the widest vector.
+_MAX_LANES = 128
+#: Memory the waiting parents may take, bytes.
+_LANE_BYTES = 40_000_000
+
+
+class Level(NamedTuple):
+    """The innermost choice.
+
+    Attributes
+    ----------
+    sites : (n_sites,) int64
+        Variable sites of the sublattice.
+    codes : (3,) int64
+        Label of the background, label picked, number of picks in a complete arrangement.
+    """
+
+    sites: NDArray[np.int64]
+    codes: NDArray[np.int64]
+
+
+class Work(NamedTuple):
+    """Parents waiting for evaluation, one block per last pick, and the node in hand.
+
+    Attributes
+    ----------
+    fields : (n_sites + 1, n_sites, n_lanes) float64, eV
+    energies : (n_sites + 1, n_lanes) float64, eV
+    nodes : (n_sites + 1, n_lanes) int64
+    picks : (n_sites + 1, n_lanes, n_picks) int64
+    filled : (n_sites + 1,) int64
+    sites : (n_sites,) int64
+        Open sites in the order of picking; the first ``n_open[0]`` count.
+    n_open : (1,) int64
+    pairs : (n_sites, n_sites) float64, eV
+    half_sums : (n_picks, n_sites + 1, n_sites) float64, eV
+    stack : (n_picks, n_sites) float64, eV
+        Cost of each further pick at each depth.
+    stack_energies : (n_picks,) float64, eV
+    stack_picks : (n_picks,) int64
+    scratch : (2, max(n_lanes, n_picks)) float64
+    """
+
+    fields: NDArray[np.float64]
+    energies: NDArray[np.float64]
+    nodes: NDArray[np.int64]
+    picks: NDArray[np.int64]
+    filled: NDArray[np.int64]
+    sites: NDArray[np.int64]
+    n_open: NDArray[np.int64]
+    pairs: NDArray[np.float64]
+    half_sums: NDArray[np.float64]
+    stack: NDArray[np.float64]
+    stack_energies: NDArray[np.float64]
+    stack_picks: NDArray[np.int64]
+    scratch: NDArray[np.float64]
+
+
+def new_work(n_sites: int, n_picks: int) -> Work:
+    """Return empty work arrays for nodes with ``n_picks`` picks left."""
+    n_lanes = int(min(max(_LANE_BYTES // (8 * n_sites**2) // 8 * 8, 8), _MAX_LANES))
+    size = max(n_picks, 1)
+    return Work(
+        fields=np.zeros((n_sites + 1, n_sites, n_lanes)),
+        energies=np.zeros((n_sites + 1, n_lanes)),
+        nodes=np.zeros((n_sites + 1, n_lanes), dtype=np.int64),
+        picks=np.zeros((n_sites + 1, n_lanes, size), dtype=np.int64),
+        filled=np.zeros(n_sites + 1, dtype=np.int64),
+        sites=np.zeros(n_sites, dtype=np.int64),
+        n_open=np.zeros(1, dtype=np.int64),
+        pairs=np.zeros((n_sites, n_sites)),
+        half_sums=np.zeros((size, n_sites + 1, n_sites)),
+        stack=np.zeros((size, n_sites)),
+        stack_energies=np.zeros(size),
+        stack_picks=np.zeros(size, dtype=np.int64),
+        scratch=np.zeros((2, max(n_lanes, size))),
+    )
+
+
+@njit(cache=True)
+def open_sites(labels, first, level, out):  # type: ignore[no-untyped-def]
+    """Write the free sites of a node at and after position ``first``; return how many."""
+    n_open = 0
+    for position in range(first, level.sites.size):
+        if labels[level.sites[position]] == level.codes[0]:
+            out[n_open] = level.sites[position]
+            n_open += 1
+    return n_open
+
+
+@njit(cache=True)
+def open_fields(labels, sites, n_open, level, model, out):  # type: ignore[no-untyped-def]
+    """Write the cost of picking each open site alone, eV."""
+    for k in range(n_open):
+        site = sites[k]
+        step = model.charges[site, level.codes[1]] - model.charges[site, level.codes[0]]
+        total = model.potential[site] + 0.5 * step * model.interaction[site, site]
+        for i in range(labels.size):
+            total += model.interaction[site, i] * model.charges[i, labels[i]]
+        out[k] = step * total
+
+
+@njit(cache=True)
+def pair_terms(sites, n_open, level, model, out):  # type: ignore[no-untyped-def]
+    """Write the pair costs of the open sites, eV."""
+    for a in range(n_open):
+        i = sites[a]
+        step = model.charges[i, level.codes[1]] - model.charges[i, level.codes[0]]
+        for b in range(n_open):
+            out[a, b] = step * step * model.interaction[i, sites[b]]
+
+
+@njit(cache=True)
+def pair_minima(fields, pairs, start, n, n_lanes, best, row):  # type: ignore[no-untyped-def]
+    """Write, for every lane, the least cost of two more picks at positions >= start.
+
+    Parameters
+    ----------
+    fields : (n_sites, n_lanes) float64, eV
+    pairs : (n_sites, n_sites) float64, eV
+    start, n, n_lanes : int
+        First and last + 1 position, lanes in use.
+    best, row : (n_lanes,) float64, eV
+        Result and scratch.
+    """
+    for lane in range(n_lanes):
+        best[lane] = np.inf
+    for i in range(start, n - 1):
+        for lane in range(n_lanes):
+            row[lane] = np.inf
+        j = i + 1
+        while j + 3 < n:
+            c0, c1, c2, c3 = pairs[i, j], pairs[i, j + 1], pairs[i, j + 2], pairs[i, j + 3]
+            for lane in range(n_lanes):
+                v0 = fields[j, lane] + c0
+                v1 = fields[j + 1, lane] + c1
+                v2 = fields[j + 2, lane] + c2
+                v3 = fields[j + 3, lane] + c3
+                v0 = v1 if v1 < v0 else v0
+                v2 = v3 if v3 < v2 else v2
+                v0 = v2 if v2 < v0 else v0
+                row[lane] = v0 if v0 < row[lane] else row[lane]
+            j += 4
+        while j < n:
+            c0 = pairs[i, j]
+            for lane in range(n_lanes):
+                v0 = fields[j, lane] + c0
+                row[lane] = v0 if v0 < row[lane] else row[lane]
+            j += 1
+        for lane in range(n_lanes):
+            v0 = row[lane] + fields[i, lane]
+            best[lane] = v0 if v0 < best[lane] else best[lane]
+
+
+@njit(cache=True)
+def offer_pairs(block, lane, nodes, n_picks, level, model, pool, work):  # type: ignore[no-untyped-def]
+    """Offer every pair that brings one parent below the threshold."""
+    n = work.n_open[0]
+    sites, fields, pairs = work.sites, work.fields[block], work.pairs
+    energy = work.energies[block, lane]
+    labels = nodes[work.nodes[block, lane]].copy()
+    for pick in range(n_picks - 2):
+        labels[sites[work.picks[block, lane, pick]]] = level.codes[1]
+    for i in range(block, n - 1):
+        for j in range(i + 1, n):
+            if energy + (fields[i, lane] + (fields[j, lane] + pairs[i, j])) <= pool_threshold(pool):
+                labels[sites[i]] = level.codes[1]
+                labels[sites[j]] = level.codes[1]
+                offer(labels, model, pool)
+                labels[sites[i]] = level.codes[0]
+                labels[sites[j]] = level.codes[0]
+
+
+@njit(cache=True)
+def complete_blocks(first, last, nodes, n_picks, level, model, pool, work):  # type: ignore[no-untyped-def]
+    """Evaluate the parents of blocks first ... last - 1; return the number of arrangements."""
+    n = work.n_open[0]
+    evaluated = 0
+    for block in range(first, last):
+        filled = work.filled[block]
+        if filled == 0:
+            continue
+        # Whole vectors: the surplus lanes hold old numbers and are not looked at.
+        n_lanes = (filled + 7) // 8 * 8
+        best = work.scratch[0]
+        pair_minima(work.fields[block], work.pairs, block, n, n_lanes, best, work.scratch[1])
+        for lane in range(filled):
+            if work.energies[block, lane] + best[lane] <= pool_threshold(pool):
+                offer_pairs(block, lane, nodes, n_picks, level, model, pool, work)
+        work.filled[block] = 0
+        evaluated += filled * ((n - block) * (n - block - 1) // 2)
+    return evaluated
+
+
+@njit(cache=True)
+def complete_few(node, n_picks, level, model, pool, work):  # type: ignore[no-untyped-def]
+    """Evaluate a node with no or one pick left; return the number of arrangements."""
+    labels = node.copy()
+    energy = work.stack_energies[0]
+    for k in range(work.n_open[0] if n_picks else 1):
+        if n_picks:
+            labels[work.sites[k]] = level.codes[1]
+            energy = work.stack_energies[0] + work.stack[0, k]
+        if energy <= pool_threshold(pool):
+            offer(labels, model, pool)
+        if n_picks:
+            labels[work.sites[k]] = level.codes[0]
+    return work.n_open[0] if n_picks else 1
+
+
+@njit(cache=True)
+def add_parent(number, depth, work):  # type: ignore[no-untyped-def]
+    """Put the parent on top of the stack into its block; return the block."""
+    block = work.stack_picks[depth - 1] + 1 if depth > 0 else 0
+    lane = work.filled[block]
+    work.energies[block, lane] = work.stack_energies[depth]
+    work.nodes[block, lane] = number
+    for pick in range(depth):
+        work.picks[block, lane, pick] = work.stack_picks[pick]
+    for k in range(block, work.n_open[0]):
+        work.fields[block, k, lane] = work.stack[depth, k]
+    work.filled[block] = lane + 1
+    return block
+
+
+@njit(cache=True)
+def walk_node(number, nodes, n_picks, prune, level, model, pool, work):  # type: ignore[no-untyped-def]
+    """Make all but the last two picks of the node in hand; return the arrangements evaluated."""
+    n = work.n_open[0]
+    n_lanes = work.energies.shape[1]
+    depth_end = n_picks - 2
+    evaluated = 0
+    depth = 0
+    picks = work.stack_picks
+    picks[0] = -1
+    while depth >= 0:
+        if depth == depth_end:
+            block = add_parent(number, depth, work)
+            if work.filled[block] == n_lanes:
+                evaluated += complete_blocks(
+                    block, block + 1, nodes, n_picks, level, model, pool, work
+                )
+            depth -= 1
+            continue
+        picks[depth] += 1
+        pick = picks[depth]
+        left = n_picks - depth - 1
+        if pick > n - left - 1:
+            depth -= 1
+            continue
+        energy = work.stack_energies[depth] + work.stack[depth, pick]
+        for k in range(pick + 1, n):
+            work.stack[depth + 1, k] = work.stack[depth, k] + work.pairs[pick, k]
+        if prune and left >= 3:
+            bound = choice_bound(
+                work.stack[depth + 1], work.half_sums, pick + 1, n, left, work.scratch[0]
+            )
+            if energy + bound > pool_threshold(pool):
+                continue
+        depth += 1
+        work.stack_energies[depth] = energy
+        picks[depth] = pick
+    return evaluated
+
+
+@njit(cache=True)
+def take_node(labels, first, n_picks, prune, level, model, work, wanted):  # type: ignore[no-untyped-def]
+    """Write a node's open sites, in the order of picking, to ``wanted``; return how many."""
+    n = open_sites(labels, first, level, wanted)
+    fields = work.stack[0]
+    open_fields(labels, wanted, n, level, model, fields)
+    work.stack_energies[0] = arrangement_energy(labels, model)
+    if prune and n_picks >= 2:
+        pair_terms(wanted, n, level, model, work.pairs)
+        half_pair_sums(work.pairs, n, n_picks, work.half_sums)
+        insertion_order(wanted, fields, work.half_sums[n_picks - 1, 0], n)
+    return n
+
+
+@njit(cache=True)
+def search_nodes(nodes, first, n_picks, prune, level, model, pool, work):  # type: ignore[no-untyped-def]
+    """Evaluate or exclude every completion of some nodes; the lowest go into the pool.
+
+    Parameters
+    ----------
+    nodes : (n_nodes, n_variable_sites) uint8
+        Labels with the open sites on background.
+    first : (n_nodes,) int64
+        Position in the innermost sublattice after which picks are made.
+    n_picks : int
+        Picks left, the same for all nodes.
+    prune : bool
+        Cut branches whose lower bound is above the pool's threshold.
+
+    Returns
+    -------
+    int
+        Arrangements evaluated one by one.
+    """
+    evaluated = 0
+    wanted = np.empty(level.sites.size, dtype=np.int64)
+    work.n_open[0] = 0
+    for number in range(nodes.shape[0] + 1):
+        # Parents wait in the lanes as long as the open sites stay the same; the extra round at the
+        # end completes what still waits.
+        n = 0
+        same = False
+        if number < nodes.shape[0]:
+            if prune:
+                evaluated += complete_blocks(
+                    0, work.n_open[0] + 1, nodes, n_picks, level, model, pool, work
+                )
+            n = take_node(nodes[number], first[number], n_picks, prune, level, model, work, wanted)
+            if n < n_picks:
+                continue
+            same = n == work.n_open[0] and not prune
+            for k in range(n):
+                same = same and wanted[k] == work.sites[k]
+        if not same:
+            if not prune or number == nodes.shape[0]:
+                evaluated += complete_blocks(
+                    0, work.n_open[0] + 1, nodes, n_picks, level, model, pool, work
+                )
+            work.n_open[0] = n
+            for k in range(n):
+                work.sites[k] = wanted[k]
+            pair_terms(work.sites, n, level, model, work.pairs)
+            if prune and n_picks >= 2:
+                half_pair_sums(work.pairs, n, n_picks, work.half_sums)
+        if number == nodes.shape[0]:
+            break
+        if n_picks < 2:
+            evaluated += complete_few(nodes[number], n_picks, level, model, pool, work)
+        else:
+            evaluated += walk_node(number, nodes, n_picks, prune, level, model, pool, work)
+    return evaluated
+
+
+@njit(cache=True)
+def node_bounds(nodes, first, n_picks, level, model, out):  # type: ignore[no-untyped-def]
+    """Write a lower bound of every completion of each node, eV; infinite if there is none."""
+    n_sites = level.sites.size
+    sites = np.empty(n_sites, dtype=np.int64)
+    fields = np.empty(n_sites)
+    pairs = np.empty((n_sites, n_sites))
+    half_sums = np.empty((max(n_picks, 1), 1, n_sites))
+    smallest = np.empty(n_picks + 1)
+    last = np.full(n_sites, -1, dtype=np.int64)
+    for number in range(nodes.shape[0]):
+        n = open_sites(nodes[number], first[number], level, sites)
+        if n < n_picks:
+            out[number] = np.inf
+            continue
+        out[number] = arrangement_energy(nodes[number], model)
+        if n_picks == 0:
+            continue
+        same = True
+        for k in range(n):
+            same = same and sites[k] == last[k]
+            last[k] = sites[k]
+        if not same:
+            pair_terms(sites, n, level, model, pairs)
+            half_pair_sums(pairs, n, n_picks, half_sums)
+        open_fields(nodes[number], sites, n, level, model, fields)
+        out[number] += choice_bound(fields, half_sums, 0, n, n_picks, smallest)
