@@ -184,10 +184,10 @@ class _Board:
         Answers are put together while there is other work, so that a caller who looks at all
         flows does not cost time that grows with their square.
         """
+        if self._n_unanswered == 0:
+            return False
         since = time.monotonic() - self._asked
-        return self._n_unanswered > 0 and (
-            self.n_open == 0 or since * _ASKING_SHARE >= self._asking_s
-        )
+        return since * _ASKING_SHARE >= self._asking_s or not self.queue.has_ready_jobs()
 
     def ask(self, next_flows: NextFlows) -> None:
         """Ask for more to do and add it."""

@@ -22,7 +22,7 @@ from ionsieve.workflows.sqlite_store import SQLiteStore
 if TYPE_CHECKING:
     from conftest import Place
 
-N_FLOWS = 6
+N_FLOWS = 4
 # Names of the documents that one candidate leaves, and of the jobs that run for it.
 DOCUMENTS = Counter(
     {"number": 3, "make_addition": 3, "replace_by_flow": 1, "store_inputs": 1, "add": 2,
@@ -71,7 +71,7 @@ def kill(driver: BaseProcess) -> None:
     workers = children(driver.pid)
     driver.kill()
     driver.join()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while any(alive(worker) for worker in workers):
         assert time.monotonic() < deadline, "a worker outlived its driver"
         time.sleep(0.005)

@@ -10,7 +10,7 @@ from typing import Any
 
 import launcher_jobs as jobs
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from jobflow import Flow, Job, JobStore, run_locally
 from jobflow.core.flow import JobOrder
@@ -93,17 +93,25 @@ def test_a_response_has_the_effect_it_has_in_jobflow(name: str) -> None:
     assert state == expected_state
 
 
-def test_detours_and_replacements_run_before_children() -> None:
+@pytest.mark.parametrize(
+    ("head", "before"),
+    [
+        (jobs.make_detour, ["head", "head-detour"]),
+        (jobs.replace_by_job, ["head", "head-new"]),
+        (jobs.replace_by_flow, ["head", "head-a", "head-b"]),
+    ],
+)
+def test_children_wait_for_detours_and_replacements(
+    head: Callable[..., Job], before: list[str]
+) -> None:
     def make(traces: str) -> Flow:
-        detoured = jobs.make_detour(traces, "detoured", 1)
-        replaced = jobs.replace_by_flow(traces, "replaced", 1)
-        child = jobs.seen(traces, "child", [detoured.output, replaced.output])
-        return Flow([detoured, replaced, child])
+        first = head(traces, "head", 1)
+        return Flow([first, jobs.seen(traces, "child", first.output)])
 
     result, _ = by_queue(make)
     assert result == by_jobflow(make)
     (seen,) = [output for name, _, output in result[0] if name == "seen"]
-    assert seen == repr(["detoured", "detoured-detour", "replaced", "replaced-a", "replaced-b"])
+    assert seen == repr(before)
 
 
 def test_stopping_the_flow_leaves_nothing_to_run() -> None:
@@ -159,8 +167,11 @@ def build(nodes: list[tuple[str, int]], traces: str) -> Flow:
     return Flow(made)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(nodes=NODES)
+@example(nodes=[("fail", 0), ("tolerant sum", 1), ("sum", 2)])
+@example(nodes=[("failing detour", 0), ("sum", 1)])
+@example(nodes=[("stop children", 0), ("fail", 0), ("tolerant sum", 3), ("sum", 4)])
 def test_random_flows_end_as_in_jobflow(nodes: list[tuple[str, int]]) -> None:
     def make(traces: str) -> Flow:
         return build(nodes, traces)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from conftest import Place
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited too long for {what}"
@@ -162,7 +162,7 @@ def test_a_signal_stops_at_once_and_leaves_all_to_be_resumed(
     wait_for(lambda: len(place.executions()) == 3, "both workers to be busy")
     workers = [job.worker for job in place.queue.running_jobs()]
     os.kill(driver.pid, number)
-    driver.join(10)
+    driver.join(30)
     assert driver.exitcode == 0
     message = (place.root / "message").read_text()
     assert message == f"interrupted by {number.name}; run again to resume"
