@@ -216,7 +216,8 @@ def _no_supercell(
     )
     remedies = []
     others = [variant for variant in variants if variant not in culprits]
-    hosts = [round(n * per_cell) for n in sizes(others, settings.tolerance)]
+    fitting = sizes(others, settings.tolerance)
+    hosts = [round(n * per_cell) for n in fitting if _is_whole(n * per_cell)]
     if culprits and hosts:
         near = {_nearest_level(level, hosts) for v in culprits for level in v.levels}
         remedies.append(f"nearest levels that fit: {', '.join(map(str, sorted(near)))}")

@@ -14,10 +14,11 @@ from pymatgen.core.periodic_table import Species
 from pymatgen.core.structure import Structure
 
 from ionsieve.errors import InputError
-from ionsieve.workflows.config import Doping, Screening
+from ionsieve.workflows.config import Doping, Mothers, Screening
 from ionsieve.workflows.doping import dope, read_rules, solid_solution
 from ionsieve.workflows.mothers import read_mothers
 
+CIFS = Path(__file__).parents[1] / "data" / "cif"
 EXAMPLES = Path(__file__).parents[2] / "workflows" / "data" / "mothers"
 
 
@@ -206,6 +207,16 @@ def test_suggested_size_does_fit():
     rules = [{"host": "P5+", "dopants": ["W6+"]}]
     _, (composition,), _ = _dope(_screening(rules, levels=["1/13"], n_ions=104))
     assert composition.substitutions[0].count == 1
+
+
+def test_disordered_mother_without_whole_numbers_of_hosts():
+    """0.88 Sb on 2 sites: 25 cells hold a whole number of Sb, 50 a multiple of eight."""
+    screening = _screening([{"host": "Sb5+", "dopants": ["W6+"]}], levels=["1/8"])
+    files = {"files": [str(CIFS / "database_export.cif")], "allow_disorder": True}
+    screening = screening.model_copy(update={"mothers": Mothers(**files)})
+    mothers, _ = read_mothers(screening)
+    with pytest.raises(InputError, match=r"within 35%; set supercell.n_ions to 788$"):
+        _dope(screening, next(mother for mother in mothers if not mother.is_ordered))
 
 
 def test_divalent_mobile_ion_needs_an_even_charge():
