@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 
-from .elements import element
+from ionsieve.workflows.backends.mock_vasp.elements import element
 
 #: Penalties of a guess: an uncommon state, its place among the states of its element, a unit of
 #: electronegativity by which an anion is less electronegative than a cation, an average state,

@@ -34,7 +34,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .inputs import VaspInputError
+from ionsieve.workflows.backends.mock_vasp.inputs import VaspInputError
 
 VARIABLE = "IONSIEVE_MOCK_VASP_FAULT"
 FILE_NAME = "MOCK_VASP_FAULT"

@@ -8,9 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .charges import guess_oxidation_states
-from .kernels import count_or_fill_pairs, largest_displacement, pair_sum
-from .potential import DEFAULT, Ion, Parameters, pair_energy, self_energy, site_energy
+from ionsieve.workflows.backends.mock_vasp.charges import guess_oxidation_states
+from ionsieve.workflows.backends.mock_vasp.kernels import (
+    count_or_fill_pairs,
+    largest_displacement,
+    pair_sum,
+)
+from ionsieve.workflows.backends.mock_vasp.potential import (
+    DEFAULT,
+    Ion,
+    Parameters,
+    pair_energy,
+    self_energy,
+    site_energy,
+)
 
 Array = NDArray[np.float64]
 
@@ -79,7 +90,9 @@ class ForceField:
         self._kinds = np.array([kinds.index(s) for s in symbols], dtype=np.int64)
         self._cutoff = parameters.cutoff_angstrom
         self._make_tables(ions, parameters)
-        constants = {s: self_energy(i, parameters) + site_energy(i) for s, i in zip(kinds, ions)}
+        constants = {
+            s: self_energy(i, parameters) + site_energy(i) for s, i in zip(kinds, ions, strict=True)
+        }
         self._constant = float(sum(constants[s] for s in symbols))
         self._reference: Array | None = None
         self._reference_cell = np.zeros((3, 3))

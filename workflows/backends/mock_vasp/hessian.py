@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .force_field import ForceField
-from .inputs import Crystal
+from ionsieve.workflows.backends.mock_vasp.force_field import ForceField
+from ionsieve.workflows.backends.mock_vasp.inputs import Crystal
 
 Array = NDArray[np.float64]
 

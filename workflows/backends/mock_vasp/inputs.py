@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .elements import is_element
+from ionsieve.workflows.backends.mock_vasp.elements import is_element
 
 Array = NDArray[np.float64]
 Tag = bool | int | float | str | list
@@ -227,7 +227,9 @@ def read_potcar_symbols(folder: Path) -> list[str]:
         return _read(folder / "POTCAR.spec").split()
     if not (folder / "POTCAR").exists():
         raise VaspInputError("ERROR: neither POTCAR nor POTCAR.spec in this folder")
-    return re.findall(r"^\s*TITEL\s*=\s*\S+\s+(\S+)", _read(folder / "POTCAR"), flags=re.M)
+    return re.findall(
+        r"^\s*TITEL\s*=\s*\S+\s+(\S+)", _read(folder / "POTCAR"), flags=re.M
+    )  # codespell:ignore
 
 
 @dataclass(frozen=True)

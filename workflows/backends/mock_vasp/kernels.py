@@ -55,9 +55,7 @@ def count_or_fill_pairs(
                 for b in range(low[1], high[1] + 1):
                     for c in range(low[2], high[2] + 1):
                         sa, sb, sc = a + base[0], b + base[1], c + base[2]
-                        if i == j and (
-                            sa < 0 or (sa == 0 and (sb < 0 or (sb == 0 and sc <= 0)))
-                        ):
+                        if i == j and (sa < 0 or (sa == 0 and (sb < 0 or (sb == 0 and sc <= 0)))):
                             continue
                         fa = fractional[j, 0] - fractional[i, 0] + sa
                         fb = fractional[j, 1] - fractional[i, 1] + sb

@@ -32,9 +32,12 @@ def main() -> int:
         is_help = sys.argv[1] in ("-h", "--help")
         print(_USAGE, file=sys.stdout if is_help else sys.stderr)
         return 0 if is_help else 2
-    from .faults import InjectedError
-    from .inputs import VaspInputError
-    from .run import run
+    # Numba looks for SciPy's BLAS when it loads; nothing here needs it, and its import takes longer
+    # than a relaxation.
+    sys.modules.setdefault("scipy", None)  # type: ignore[arg-type]
+    from ionsieve.workflows.backends.mock_vasp.faults import InjectedError
+    from ionsieve.workflows.backends.mock_vasp.inputs import VaspInputError
+    from ionsieve.workflows.backends.mock_vasp.run import run
 
     try:
         run(Path.cwd())

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .elements import element
+from ionsieve.workflows.backends.mock_vasp.elements import element
 
 Array = NDArray[np.float64]
 
@@ -95,9 +95,7 @@ def contact_angstrom(one: Ion, other: Ion, parameters: Parameters = DEFAULT) -> 
     return factor * parameters.contact_scale * (one.radius_angstrom + other.radius_angstrom)
 
 
-def _repulsion(
-    one: Ion, other: Ion, r: Array, parameters: Parameters
-) -> tuple[Array, Array]:
+def _repulsion(one: Ion, other: Ion, r: Array, parameters: Parameters) -> tuple[Array, Array]:
     rho = parameters.hardness_angstrom
     product = one.charge * other.charge
     if product == 0:

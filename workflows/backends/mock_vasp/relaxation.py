@@ -14,7 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .force_field import EV_PER_A3_IN_KBAR, Evaluation, ForceField
+from ionsieve.workflows.backends.mock_vasp.force_field import (
+    EV_PER_A3_IN_KBAR,
+    Evaluation,
+    ForceField,
+)
 
 Array = NDArray[np.float64]
 

@@ -12,11 +12,11 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from .dynamics import Dynamics, DynamicsStep, State, Thermostat
-from .faults import Fault, read_fault
-from .force_field import Evaluation, ForceField
-from .hessian import finite_differences, hessian_xml
-from .inputs import (
+from ionsieve.workflows.backends.mock_vasp.dynamics import Dynamics, DynamicsStep, State, Thermostat
+from ionsieve.workflows.backends.mock_vasp.faults import Fault, read_fault
+from ionsieve.workflows.backends.mock_vasp.force_field import Evaluation, ForceField
+from ionsieve.workflows.backends.mock_vasp.hessian import finite_differences, hessian_xml
+from ionsieve.workflows.backends.mock_vasp.inputs import (
     Crystal,
     Kpoints,
     ThermostatState,
@@ -26,10 +26,24 @@ from .inputs import (
     read_poscar,
     read_potcar_symbols,
 )
-from .relaxation import Freedom, relax
-from .settings import N_BANDS, RunSettings, dynamics_settings, masses_amu, parameters, read_settings
-from .text_outputs import Motion, OszicarWriter, OutcarWriter, XdatcarWriter, contcar, replace_file
-from .vasprun import VERSION, Energies, VasprunWriter
+from ionsieve.workflows.backends.mock_vasp.relaxation import Freedom, relax
+from ionsieve.workflows.backends.mock_vasp.settings import (
+    N_BANDS,
+    RunSettings,
+    dynamics_settings,
+    masses_amu,
+    parameters,
+    read_settings,
+)
+from ionsieve.workflows.backends.mock_vasp.text_outputs import (
+    Motion,
+    OszicarWriter,
+    OutcarWriter,
+    XdatcarWriter,
+    contcar,
+    replace_file,
+)
+from ionsieve.workflows.backends.mock_vasp.vasprun import VERSION, Energies, VasprunWriter
 
 Array = NDArray[np.float64]
 
@@ -323,4 +337,3 @@ def run(folder: Path) -> None:
             out.vasprun.finish(wrapped, geometry[1])
             out.outcar.finish(time.process_time() - start_cpu, time.monotonic() - start)
         out.flush()
-

@@ -10,9 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from .dynamics import BOLTZMANN_EV_K, KINETIC_UNIT_EV, DynamicsSettings, Thermostat
-from .elements import element
-from .inputs import Crystal, Tag, VaspInputError, as_list
+from ionsieve.workflows.backends.mock_vasp.dynamics import (
+    BOLTZMANN_EV_K,
+    KINETIC_UNIT_EV,
+    DynamicsSettings,
+    Thermostat,
+)
+from ionsieve.workflows.backends.mock_vasp.elements import element
+from ionsieve.workflows.backends.mock_vasp.inputs import Crystal, Tag, VaspInputError, as_list
 
 #: A period of SMASS = 0 in steps, as in VASP.
 _NOSE_PERIOD_STEPS = 40
@@ -149,8 +154,11 @@ def parameters(settings: RunSettings, crystal: Crystal) -> dict[str, Any]:
 
 #: Tags repeated among the parameters when INCAR has them.
 _ECHOED = frozenset(
-    "METAGGA IVDW TEBEG TEEND SMASS MDALGO RANDOM_SEED LANGEVIN_GAMMA LANGEVIN_GAMMA_L PMASS "
-    "PSTRESS ANDERSEN_PROB ISYM ALGO KSPACING".split()
+    {
+        *("METAGGA", "IVDW", "ISYM", "ALGO", "KSPACING", "PSTRESS"),
+        *("TEBEG", "TEEND", "MDALGO", "SMASS", "ANDERSEN_PROB", "RANDOM_SEED"),
+        *("LANGEVIN_GAMMA", "LANGEVIN_GAMMA_L", "PMASS"),
+    }
 )
 
 

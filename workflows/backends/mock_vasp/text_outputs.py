@@ -10,7 +10,7 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from .inputs import Crystal, ThermostatState
+from ionsieve.workflows.backends.mock_vasp.inputs import Crystal, ThermostatState
 
 Array = NDArray[np.float64]
 
@@ -115,9 +115,7 @@ class OszicarWriter:
         """Write the line that ends an ionic step of a relaxation."""
         change = energy_ev - self._previous_ev if number > 1 else 0.0
         self._previous_ev = energy_ev
-        self._write(
-            f"{number:4d} F= {energy_ev:.8E} E0= {energy_ev:.8E}  d E ={change:.6E}\n"
-        )
+        self._write(f"{number:4d} F= {energy_ev:.8E} E0= {energy_ev:.8E}  d E ={change:.6E}\n")
 
     def dynamics(
         self,
@@ -169,8 +167,10 @@ class OutcarWriter:
         """Write one ionic step."""
         xx, yy, zz = np.diag(stress_kbar)
         xy, yz, zx = stress_kbar[0, 1], stress_kbar[1, 2], stress_kbar[2, 0]
-        table = _lines("  %12.5f %12.5f %12.5f    %13.6f %13.6f %13.6f\n",
-                       np.hstack([positions, forces]))
+        table = _lines(
+            "  %12.5f %12.5f %12.5f    %13.6f %13.6f %13.6f\n", np.hstack([positions, forces])
+        )
+        lattice = _lines("  %14.9f %14.9f %14.9f\n", cell)
         drift = forces.sum(axis=0)
         aborting = "------------------------ aborting loop because EDIFF is reached\n"
         self._stream.write(
@@ -179,7 +179,7 @@ class OutcarWriter:
             f"  in kB  {xx:11.5f} {yy:11.5f} {zz:11.5f} {xy:11.5f} {yz:11.5f} {zx:11.5f}\n"
             f"  external pressure = {(xx + yy + zz) / 3:11.2f} kB  Pullay stress = 0.00 kB\n"
             f"  volume of cell : {abs(np.linalg.det(cell)):11.2f}\n"
-            f"      direct lattice vectors\n{_lines('  %14.9f %14.9f %14.9f%n'.replace('%n', chr(10)), cell)}\n"
+            f"      direct lattice vectors\n{lattice}\n"
             " POSITION                                       TOTAL-FORCE (eV/Angst)\n"
             f" {'-' * 83}\n{table} {'-' * 83}\n"
             f"    total drift: {drift[0]:22.6f} {drift[1]:13.6f} {drift[2]:13.6f}\n\n"
@@ -197,7 +197,7 @@ class OutcarWriter:
         """Write Fermi level and timing, by which a complete run is known."""
         self._stream.write(
             " E-fermi :   0.0000     XC(G=0): 0.0000     alpha+bet : 0.0000\n\n"
-            " General timing and accounting informations for this job:\n"
+            " General timing and accounting informations for this job:\n"  # codespell:ignore
             " ========================================================\n\n"
             f"                  Total CPU time used (sec): {cpu_seconds:12.3f}\n"
             f"                            User time (sec): {cpu_seconds:12.3f}\n"

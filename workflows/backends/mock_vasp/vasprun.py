@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import TextIO
-from xml.sax.saxutils import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .elements import element
-from .inputs import Crystal, Kpoints, Tag
+from ionsieve.workflows.backends.mock_vasp.elements import element
+from ionsieve.workflows.backends.mock_vasp.inputs import Crystal, Kpoints, Tag
 
 Array = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ class Energies:
     total_ev: float | None = None
 
 
-def rows(name: str, values: Array, indent: str = "  ") -> str:
+def rows(name: str, values: NDArray[np.floating], indent: str = "  ") -> str:
     """Return a varray element of an (n, 3) array."""
     line = f"{indent} <v> %.16g %.16g %.16g </v>\n"
     body = (line * len(values)) % tuple(np.asarray(values, dtype=float).ravel())
