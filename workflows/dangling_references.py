@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobflow import JobStore
+from maggma.core import Store
 
 from ionsieve.workflows.sqlite_store import SQLiteStore
 
@@ -39,7 +40,8 @@ def find_dangling_references(job_store: JobStore) -> list[DanglingReference]:
     list of DanglingReference
         In the order the documents were written; empty if all is well.
     """
-    documents = job_store.docs_store
+    documents: Store = job_store.docs_store
+    additional: dict[str, Store] = job_store.additional_stores  # type: ignore[has-type]
     suspects = (
         documents.query_containing('"blob_uuid"')
         if isinstance(documents, SQLiteStore)
@@ -52,8 +54,8 @@ def find_dangling_references(job_store: JobStore) -> list[DanglingReference]:
     existing = {
         (name, blob_uuid)
         for name, blob_uuids in wanted.items()
-        if name in job_store.additional_stores
-        for blob_uuid in _existing(job_store.additional_stores[name], blob_uuids)
+        if name in additional
+        for blob_uuid in _existing(additional[name], blob_uuids)
     }
     return [each for each in references if (each.store, each.blob_uuid) not in existing]
 
@@ -75,7 +77,7 @@ def _blob_references(value: Any) -> Iterator[tuple[str, str]]:
             yield from _blob_references(item)
 
 
-def _existing(store: Any, blob_uuids: list[str]) -> Iterator[str]:
+def _existing(store: Store, blob_uuids: list[str]) -> Iterator[str]:
     for start in range(0, len(blob_uuids), _BLOBS_PER_QUERY):
         criteria = {"blob_uuid": {"$in": blob_uuids[start : start + _BLOBS_PER_QUERY]}}
         yield from store.distinct("blob_uuid", criteria)

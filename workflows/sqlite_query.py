@@ -23,7 +23,6 @@ from ionsieve.workflows.sqlite_documents import encode_id, tag
 _EXACT_INTEGER_LIMIT = 2**53
 
 _PLAIN_FIELD = re.compile(r"[A-Za-z_@][A-Za-z0-9_@ -]*")
-_RANGE_OPERATORS = {"$gt": ">=", "$gte": ">=", "$lt": "<=", "$lte": "<="}
 
 _ARRAY = "["
 _DATE_START, _DATE_END = '{"$date":', '{"$date;'
@@ -134,9 +133,10 @@ def _field_clause(path: str, condition: Any) -> Clause:
         return _membership(column, [condition])
     if not all(operator.startswith("$") for operator in condition):
         return ANYTHING
-    return _all_of(
+    clauses = [
         _operator_clause(column, path, operator, value) for operator, value in condition.items()
-    )
+    ]
+    return _all_of([*clauses, _range(column, condition)])
 
 
 def _operator_clause(column: str, path: str, operator: str, value: Any) -> Clause:
@@ -150,8 +150,6 @@ def _operator_clause(column: str, path: str, operator: str, value: Any) -> Claus
         return Clause(
             f"json_type(doc, {_json_path(path.split('.'))}) IS NOT NULL OR {column} = '{_ARRAY}'"
         )
-    if operator in _RANGE_OPERATORS:
-        return _range(column, _RANGE_OPERATORS[operator], value)
     return ANYTHING
 
 
@@ -193,27 +191,47 @@ def _is_plain_text(value: str) -> bool:
     return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
-def _range(column: str, comparison: str, value: Any) -> Clause:
-    # Not strict even for $gt and $lt: the documents' numbers are rounded when SQLite reads them.
+def _range(column: str, condition: Mapping[str, Any]) -> Clause:
+    """Translate bounds to one lower and one upper, for that is what SQLite searches an index by.
+
+    They are not strict even for ``$gt`` and ``$lt``: SQLite rounds the documents' numbers.
+    """
+    lower = [bound for name in ("$gt", "$gte") if (bound := _bound(condition.get(name)))]
+    upper = [bound for name in ("$lt", "$lte") if (bound := _bound(condition.get(name)))]
+    if not lower and not upper:
+        return ANYTHING
+    clauses = [
+        Clause(f"{column} {comparison} json_extract(?, '$[0]')", (bounds[0].constant,))
+        for comparison, bounds in ((">=", lower), ("<=", upper))
+        if bounds
+    ]
+    if not lower and (start := upper[0].type_start) is not None:
+        clauses.append(Clause(f"{column} >= '{start}'"))
+    if not upper and (end := lower[0].type_end) is not None:
+        clauses.append(Clause(f"{column} < '{end}'"))
+    others = orjson.dumps([_ARRAY, *_NON_FINITE]).decode()
+    anyway = Clause(f"{column} IN (SELECT value FROM json_each(?))", (others,))
+    return _any_of([_all_of(clauses), anyway])
+
+
+class _Bound(NamedTuple):
+    """A bound of a range as JSON, and where values of its type start and end in SQLite's order."""
+
+    constant: str
+    type_start: str | None
+    type_end: str | None
+
+
+def _bound(value: Any) -> _Bound | None:
     constants = _comparable(value)
     if constants is None or isinstance(value, bool | ObjectId):
-        return ANYTHING
-    others = [_ARRAY, *_NON_FINITE]
+        return None
+    constant = orjson.dumps(constants[:1]).decode()
     if isinstance(value, datetime):
-        bound = (
-            f"{column} < '{_DATE_END}'" if comparison == ">=" else f"{column} >= '{_DATE_START}'"
-        )
-    elif isinstance(value, str):
-        bound = "1" if comparison == ">=" else f"{column} >= ''"
-    elif math.isfinite(value):
-        bound = f"{column} < ''" if comparison == ">=" else "1"
-    else:
-        return ANYTHING
-    return Clause(
-        f"({column} {comparison} json_extract(?, '$[0]') AND {bound}) "
-        f"OR {column} IN (SELECT value FROM json_each(?))",
-        (orjson.dumps(constants[:1]).decode(), orjson.dumps(others).decode()),
-    )
+        return _Bound(constant, _DATE_START, _DATE_END)
+    if isinstance(value, str):
+        return _Bound(constant, "", None)
+    return _Bound(constant, None, "") if math.isfinite(value) else None
 
 
 def sort_key(path: str, document: Mapping[str, Any]) -> tuple[int, BsonComparable]:

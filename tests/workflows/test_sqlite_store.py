@@ -10,13 +10,14 @@ import pytest
 from bson import ObjectId
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from ionsieve.errors import InputError, IonSieveError
-from ionsieve.workflows.sqlite_query import prefilter
-from ionsieve.workflows.sqlite_store import SQLiteStore
 from maggma.core.store import StoreError
 from maggma.stores import MemoryStore
 from maggma.validators import JSONSchemaValidator
 from monty.json import MontyDecoder
+
+from ionsieve.errors import InputError, IonSieveError
+from ionsieve.workflows.sqlite_query import prefilter
+from ionsieve.workflows.sqlite_store import SQLiteStore
 
 SCALARS = st.one_of(
     st.none(),
@@ -45,9 +46,10 @@ OPERATORS = st.one_of(
     ),
     st.builds(
         lambda name, values: {name: values},
-        st.sampled_from(["$in", "$nin"]),
+        st.sampled_from(["$in", "$nin"]),  # codespell:ignore nin
         st.lists(SCALARS, max_size=3),
     ),
+    st.builds(lambda low, high: {"$gte": low, "$lt": high}, SCALARS, SCALARS),
     st.builds(lambda flag: {"$exists": flag}, st.booleans()),
 )
 CONDITIONS = st.builds(lambda path, test: {path: test}, PATHS, SCALARS | OPERATORS)

@@ -8,10 +8,11 @@ import sys
 import time
 
 import pytest
-from ionsieve.workflows.dangling_references import DanglingReference, find_dangling_references
-from ionsieve.workflows.sqlite_store import SQLiteStore
 from jobflow import Flow, JobStore, Response, job, run_locally
 from maggma.stores import MemoryStore
+
+from ionsieve.workflows.dangling_references import DanglingReference, find_dangling_references
+from ionsieve.workflows.sqlite_store import SQLiteStore
 
 WRITER = """
 import sys
