@@ -55,8 +55,8 @@ def cost_model(backend: str) -> tuple[Cost, str]:
     """Return core hours for (ions, ionic steps) with a backend, and the assumption in words."""
     if backend == "vasp":
         return (
-            lambda ions, steps: 0.3 * (ions / 200) ** 2.5 * steps,
-            "VASP: 0.3 core hours per ionic step of 200 ions (PBE, Gamma point), growing as "
+            lambda ions, steps: 0.15 * (ions / 200) ** 2.5 * steps,
+            "VASP: 0.15 core hours per ionic step of 200 ions (PBE, Gamma point), growing as "
             "ions^2.5; a relaxation takes 60 steps",
         )
     return (
