@@ -62,6 +62,19 @@ def provenance(*inputs):
     )
 
 
+def curve(diffusivity_cm2_s):
+    """Return the mean squared displacement of ions that rattle by 0.4 A^2 and diffuse."""
+    lags = np.geomspace(0.05, 50.0, 60)
+    msd = 0.4 * (1 - np.exp(-lags / 0.1)) + 6 * diffusivity_cm2_s * 1e4 * lags
+    return {
+        "lags_ps": lags.tolist(),
+        "msd_angstrom2": msd.tolist(),
+        "msd_axes_angstrom2": np.repeat(msd[:, None] / 3, 3, axis=1).tolist(),
+        "fit_lags_ps": [2.0, 20.0],
+        "fit_offset_angstrom2": 0.4,
+    }
+
+
 @dataclass
 class Writer:
     """Writes documents as jobflow does, with a clock that moves on by one minute per job."""
@@ -257,7 +270,7 @@ class Imagined:
             sigma_ne_s_cm=sigma,
             sigma_ne_ci95_s_cm=(0.7 * sigma, 1.4 * sigma),
             haven_ratio=0.6,
-            analysis=analysis or {"verdict": verdict},
+            analysis=analysis or {"verdict": verdict, "msd": curve(diffusivity)},
             passed=passed,
             gate_reasons=[] if passed else [f"sigma {sigma:.1e} S/cm is below 1e-03 S/cm"],
             segment_uuids=["segment-1"],

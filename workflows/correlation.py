@@ -1,4 +1,4 @@
-"""Do structures that conduct in the short run also conduct in the long one?"""
+"""Whether structures that conduct in the short run also conduct in the long one."""
 
 from __future__ import annotations
 

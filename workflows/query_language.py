@@ -15,6 +15,7 @@ import math
 import operator
 import re
 import types
+import warnings
 from collections.abc import Callable
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -63,7 +64,9 @@ def parse_where(text: str, model: type[BaseModel]) -> Filter:
     if len(text) > _MAX_LENGTH:
         raise InputError(f"condition of {len(text)} characters: at most {_MAX_LENGTH} are read")
     try:
-        tree = ast.parse(text.strip(), mode="eval")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python's parser, on style
+            tree = ast.parse(text.strip(), mode="eval")
         return _Translator(text, fields_of(model)).condition(tree.body)
     except (SyntaxError, ValueError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
@@ -87,7 +90,8 @@ def check_field(name: str, fields: dict[str, Kind]) -> str:
     """
     if name in fields:
         return name
-    near = difflib.get_close_matches(name, fields, n=1, cutoff=0.5)
+    longer = sorted((field for field in fields if field.startswith(name)), key=len)
+    near = longer or difflib.get_close_matches(name, fields, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"known fields: {', '.join(sorted(fields))}"
     raise InputError(f"unknown field '{name}'; {hint}")
 

@@ -20,20 +20,23 @@ from markupsafe import Markup, escape
 import ionsieve
 from ionsieve.errors import InputError
 from ionsieve.workflows.config import Screening
-from ionsieve.workflows.correlation import Correlation, correlate, measured_pairs
+from ionsieve.workflows.correlation import correlate, measured_pairs
 from ionsieve.workflows.funnel_counts import StageCount, count_stages
 from ionsieve.workflows.query import query
 from ionsieve.workflows.refresh import refresh_collections
 from ionsieve.workflows.report_figures import (
     correlation_figure,
+    displacement_figure,
     funnel_figure,
     hull_figure,
     svg_uri,
 )
-from ionsieve.workflows.store import store_name
+from ionsieve.workflows.store import open_job_store, store_name
 
 #: Rows of the near misses shown when nothing has passed.
 _NEAR_MISSES = 10
+#: Runs whose mean squared displacements are drawn.
+_DISPLACEMENTS = 6
 
 Document = Mapping[str, Any]
 
@@ -48,6 +51,7 @@ class Results:
     conductors: list[dict[str, Any]]
     phases: list[dict[str, Any]]
     counts: list[StageCount]
+    displacements: list[tuple[str, dict[str, Any]]]
 
     @property
     def accepted(self) -> list[dict[str, Any]]:
@@ -78,14 +82,35 @@ def read_results(screening: Screening) -> Results:
     """Bring the collections up to date and read what the report shows."""
     work = refresh_collections(screening)
     compositions = query(screening, collection="compositions", columns=_COMPOSITION_COLUMNS)
+    conductors = query(screening, sort="-sigma_long_s_cm,-sigma_short_s_cm,e_hull_ev_atom")
     return Results(
         screening=screening,
         mothers=query(screening, collection="mothers", sort="mother_id"),
         compositions=compositions,
-        conductors=query(screening, sort="-sigma_long_s_cm,-sigma_short_s_cm,e_hull_ev_atom"),
+        conductors=conductors,
         phases=query(screening, collection="phases", sort="phase_id"),
         counts=count_stages(compositions, work.running),
+        displacements=_displacements(screening, conductors),
     )
+
+
+def _displacements(
+    screening: Screening, conductors: Iterable[Document]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return label and displacement curve of the best few, from their longest run."""
+    best: dict[str, str] = {}
+    for document in conductors:
+        runs = [name for name in ("long_md", "short_md") if name in document["provenance"]]
+        if runs and len(best) < _DISPLACEMENTS:
+            run = runs[0]
+            label = f"{document['host_formula']}, {run.replace('_md', ' run')}"
+            best[document["provenance"][run]["uuid"]] = label
+    with open_job_store(screening) as job_store:
+        found = job_store.query(
+            {"uuid": {"$in": list(best)}}, properties=["uuid", "output.analysis.msd"]
+        )
+        curves = {raw["uuid"]: raw["output"].get("analysis", {}).get("msd") for raw in found}
+    return [(label, curves[uuid]) for uuid, label in best.items() if curves.get(uuid)]
 
 
 _COMPOSITION_COLUMNS = (
@@ -192,6 +217,8 @@ def _figures(results: Results) -> dict[str, str]:
                 long.min_sigma_s_cm,
             )
         )
+    if results.displacements:
+        figures["displacements"] = svg_uri(displacement_figure(results.displacements))
     return figures
 
 
@@ -224,6 +251,3 @@ def _versions(conductors: Iterable[Document]) -> dict[str, list[str]]:
             for package, version in source["versions"].items():
                 found.setdefault(package, set()).add(version)
     return {package: sorted(versions) for package, versions in sorted(found.items())}
-
-
-__all__ = ["Correlation", "Results", "read_results", "render", "write_report"]

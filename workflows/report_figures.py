@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from ionsieve.workflows.correlation import measured_pairs
 from ionsieve.workflows.funnel_counts import StageCount
@@ -22,7 +23,7 @@ _INK, _PALE, _TEXT, _MUTED = "#12606b", "#cfe3e4", "#1f2a30", "#6b7780"
 _MARKERS = "osD^vP*X"
 _COLOURS = ("#12606b", "#c4622d", "#5a4fa2", "#3d8b40", "#b03060", "#8a6d1d", "#2f6fb3", "#555555")
 
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "font.size": 10,
     "font.family": "sans-serif",
     "axes.edgecolor": "#9aa5ab",
@@ -95,9 +96,9 @@ def funnel_figure(
             color="white" if inside else _TEXT,
             fontweight="bold",
         )
-        axes.text(-0.56, -row, title, ha="right", va="center", fontweight="bold")
+        axes.text(-0.56, -row, title, ha="right", va="center", color=_TEXT, fontweight="bold")
         axes.text(0.56, -row, note, ha="left", va="center", color=_MUTED, fontsize=9)
-    axes.set_xlim(-0.95, 1.25)
+    axes.set_xlim(-0.98, 1.12)
     axes.set_ylim(-len(rows) + 0.55, 0.45)
     axes.set_axis_off()
     return axes
@@ -108,7 +109,8 @@ def _funnel_rows(
 ) -> list[tuple[str, int, str]]:
     """Return (title, number, note) of each bar."""
     planned = counts[0].entered if counts else 0
-    note = f"{n_rejected} other structures rejected" if n_rejected else ""
+    others = "structure" if n_rejected == 1 else "structures"
+    note = f"{n_rejected} other {others} rejected" if n_rejected else ""
     rows = [("Mothers", n_mothers, note), ("Compositions", planned, "charge-neutral, distinct")]
     for count in counts:
         if count.stage == "conductor":
@@ -166,22 +168,25 @@ def correlation_figure(conductors: Documents, min_sigma_s_cm: float | None = Non
             label=mother,
         )
     values = [*_values(pairs, "sigma_short_s_cm"), *_values(pairs, "sigma_long_s_cm")]
-    low, high = min(values) / 2, max(values) * 2
+    low = 10 ** math.floor(math.log10(min(values) / 1.2))
+    high = 10 ** math.ceil(math.log10(max(values) * 1.2))
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.plot([low, high], [low, high], color=_MUTED, linewidth=1, zorder=0)
     if min_sigma_s_cm is not None:
         axes.axhline(min_sigma_s_cm, color=_MUTED, linestyle=":", linewidth=1)
         axes.axvline(min_sigma_s_cm, color=_MUTED, linestyle=":", linewidth=1)
     axes.set_xlabel("short run: $\\sigma_{NE}$ / S cm$^{-1}$")
     axes.set_ylabel("long run: $\\sigma_{NE}$ / S cm$^{-1}$")
-    axes.legend(fontsize=8, loc="upper left")
+    axes.legend(fontsize=8, loc="upper left", frameon=False)
     return axes
 
 
 def hull_figure(conductors: Documents, max_e_hull_ev_atom: float, min_sigma_s_cm: float) -> Axes:
     """Draw conductivity against distance to the hull; open symbols have a short run only."""
     axes = new_axes(5.2, 4.6)
-    shown = [d for d in conductors if (_best_sigma(d) or 0.0) > 0.0]
+    shown = [d for d in conductors if _best_sigma(d) > 0.0]
     for colour, marker, mother, own in _by_mother(shown):
         for is_long in (True, False):
             part = [d for d in own if (d.get("sigma_long_s_cm") is not None) == is_long]
@@ -200,13 +205,41 @@ def hull_figure(conductors: Documents, max_e_hull_ev_atom: float, min_sigma_s_cm
     axes.axhline(min_sigma_s_cm, color=_MUTED, linestyle=":", linewidth=1)
     axes.set_xlabel("energy above the hull / meV per atom")
     axes.set_ylabel("$\\sigma_{NE}$ / S cm$^{-1}$")
-    axes.legend(fontsize=8)
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.margins(y=0.12)
+    axes.legend(fontsize=8, frameon=False)
     return axes
 
 
-def _best_sigma(document: Mapping[str, Any]) -> float | None:
+def displacement_figure(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> Axes:
+    """Draw mean squared displacements of several runs.
+
+    Parameters
+    ----------
+    runs
+        Label and the curve as :class:`ionsieve.md_analysis.analysis.Curve` has it, as a dictionary:
+        lags in ps, displacements in square Angstrom, and the lags that were fitted.
+    """
+    axes = new_axes(8.4, 4.0)
+    for number, (label, curve) in enumerate(runs):
+        lags, values = curve["lags_ps"], curve["msd_angstrom2"]
+        points = [(lag, msd) for lag, msd in zip(lags, values, strict=True) if lag > 0 and msd > 0]
+        first, last = curve["fit_lags_ps"]
+        fitted = [point for point in points if first <= point[0] <= last]
+        colour = _COLOURS[number % len(_COLOURS)]
+        axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.2, label=label)
+        if fitted:
+            axes.plot(*zip(*fitted, strict=True), color=colour, linewidth=3.5, alpha=0.45)
+    axes.set(xscale="log", yscale="log")
+    axes.set_xlabel("lag / ps")
+    axes.set_ylabel("mean squared displacement / Å$^2$")
+    axes.legend(fontsize=8, loc="upper left", frameon=False)
+    return axes
+
+
+def _best_sigma(document: Mapping[str, Any]) -> float:
     long = document.get("sigma_long_s_cm")
-    return document.get("sigma_short_s_cm") if long is None else long
+    return (document.get("sigma_short_s_cm") if long is None else long) or 0.0
 
 
 def _any_long(documents: Documents) -> bool:

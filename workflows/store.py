@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote
 
 from jobflow.core.store import JobStore
 from maggma.core import Store
@@ -84,10 +84,10 @@ def _mongo_store(address: str, collection: str, is_blobs: bool, fields: dict[str
     from maggma.stores import GridFSStore, MongoStore
 
     address, login = _without_password(address)
-    database = urlsplit(address).path.strip("/")
+    database = address.partition("://")[2].partition("/")[2].partition("?")[0]
     if not database:
         raise InputError(
-            f"store {address}: names no database; append one, for example {address}/ionsieve"
+            f"store {address}: names no database; append one, as in mongodb://host/ionsieve"
         )
     # User and password apart from the address: maggma logs the address as the store's name.
     options = {"serverSelectionTimeoutMS": _MONGO_TIMEOUT_MS, **login}
@@ -96,10 +96,13 @@ def _mongo_store(address: str, collection: str, is_blobs: bool, fields: dict[str
 
 
 def _without_password(address: str) -> tuple[str, dict[str, str]]:
-    """Split a connection string into itself without the login, and the login."""
-    parts = urlsplit(address)
-    login, _, hosts = parts.netloc.rpartition("@")
-    plain = urlunsplit(parts._replace(netloc=hosts))
+    """Split a connection string into itself without the login, and the login.
+
+    The login ends at the last ``@``, so that not even an unescaped password shows.
+    """
+    scheme, _, rest = address.partition("://")
+    login, _, hosts = rest.rpartition("@")
+    plain = f"{scheme}://{hosts}"
     if not login:
         return plain, {}
     user, _, password = login.partition(":")
@@ -117,7 +120,7 @@ def _connect(store: Store, screening: Screening) -> None:
     try:
         store.connect()
         store.count({"_id": "no such document"})
-    except PyMongoError as error:
+    except (PyMongoError, ValueError) as error:
         raise InputError(
             f"store {store_name(screening)}: MongoDB doesn't answer or refuses "
             f"({type(error).__name__}); "
