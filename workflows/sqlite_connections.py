@@ -74,8 +74,11 @@ def _open(path: str) -> sqlite3.Connection:
 
 def check_path(path: Path) -> None:
     """Raise InputError if a file at this path could not be opened for writing."""
-    if not path.parent.is_dir():
-        raise InputError(f"store {path}: directory {path.parent} does not exist; make it first")
+    if not os.path.isdir(path.parent):  # Path.is_dir raises if it may not look
+        raise InputError(
+            f"store {path}: directory {path.parent} does not exist or can't be entered; "
+            "make it first or change its permissions"
+        )
     if path.is_dir():
         raise InputError(f"store {path} is a directory; give the path of a file")
     for place in (path.parent, path):

@@ -1,46 +1,23 @@
 """A maggma `Store` in one SQLite file: no server, safe with several processes, quick when large."""
 
-import contextlib
-import json
 import re
-import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bson import ObjectId
 from maggma.core.store import DateTimeFormat, Sort, Store, StoreError
 from maggma.core.validator import Validator
 from monty.json import jsanitize
 from pydash import get, has, set_
 
 from ionsieve.errors import InputError, IonSieveError
-from ionsieve.workflows.sqlite_connections import (
-    Connections,
-    UniqueError,
-    check_path,
-    prepare_collection,
-    readable_errors,
-)
-from ionsieve.workflows.sqlite_documents import (
-    decode,
-    decode_id,
-    encode,
-    encode_id,
-    hashable,
-    normalize_criteria,
-    project,
-    values_at,
-)
-from ionsieve.workflows.sqlite_query import Clause, expression, matches, prefilter, sort_key
+from ionsieve.workflows.sqlite_documents import hashable, project, values_at
+from ionsieve.workflows.sqlite_table import Criteria, Table
 
-Criteria = Mapping[str, Any]
 Properties = dict[str, Any] | list[str]
 
 _COLLECTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
-_ROWS_PER_READ = 50
 
 
 class SQLiteStore(Store):
@@ -107,9 +84,7 @@ class SQLiteStore(Store):
             )
         self.path = str(Path(path).expanduser().absolute())
         self.collection_name = collection_name
-        self._table = f'"{collection_name}"'
-        self._connections: Connections | None = None
-        self._indexed: set[tuple[str, ...]] = set()
+        self._rows: Table | None = None
         super().__init__(
             key=key,  # type: ignore[arg-type]
             last_updated_field=last_updated_field,
@@ -148,22 +123,17 @@ class SQLiteStore(Store):
         InputError
             If the file can't be opened for writing or is no SQLite database.
         """
-        if self._connections is not None:
+        if self._rows is not None:
             if not force_reset:
                 return
             self.close()
-        check_path(Path(self.path))
-        connections = Connections(self.path)
-        with readable_errors(self.path):
-            prepare_collection(connections.current(), self.path, self._table)
-        self._connections = connections
+        self._rows = Table(Path(self.path), self.collection_name)
 
     def close(self) -> None:
         """Close all connections of this process to the file."""
-        if self._connections is not None:
-            self._connections.close()
-        self._connections = None
-        self._indexed = set()
+        if self._rows is not None:
+            self._rows.close()
+        self._rows = None
 
     def count(self, criteria: Criteria | None = None, hint: Mapping[str, Any] | None = None) -> int:
         """Count the documents that match.
@@ -175,9 +145,8 @@ class SQLiteStore(Store):
         hint
             Taken for MongoStore's sake, not needed: SQLite finds the index itself.
         """
-        if not criteria:
-            return int(self._read(f"SELECT count(*) FROM {self._table}")[0][0])
-        return sum(1 for _ in self._find(criteria))
+        table = self._opened()
+        return sum(1 for _ in table.find(criteria)) if criteria else table.count()
 
     def query(
         self,
@@ -211,10 +180,9 @@ class SQLiteStore(Store):
         dict
             The documents.
         """
-        criteria = normalize_criteria(criteria or {})
-        rows = self._sorted_rows(criteria, sort) if sort else self._candidates(criteria)
+        found = self._opened().find(criteria or {}, sort)
         end = skip + abs(limit) if limit else None
-        for position, (_, document) in enumerate(self._load(rows, criteria)):
+        for position, (_, document) in enumerate(found):
             if position >= skip:
                 yield project(document, properties)
             if end is not None and position + 1 >= end:
@@ -309,13 +277,8 @@ class SQLiteStore(Store):
             )
             if self._is_valid(document)
         ]
-        prepared = [_prepare(document, fields) for document in valid]
-        if not prepared:
-            return
-        self._ensure_lookup_index(fields)
-        with self._writing() as connection:
-            for upsert in prepared:
-                self._upsert(connection, upsert)
+        if valid:
+            self._opened().write(valid, fields)
 
     def remove_docs(self, criteria: Criteria) -> None:
         """Remove the documents that match.
@@ -325,9 +288,7 @@ class SQLiteStore(Store):
         criteria
             A Mongo filter; an empty one removes everything.
         """
-        with self._writing() as connection:
-            rows = [(row,) for row, _ in self._find(criteria)]
-            connection.executemany(f"DELETE FROM {self._table} WHERE row = ?", rows)
+        self._opened().remove(criteria)
 
     def ensure_index(self, key: str | list[str], unique: bool = False) -> bool:
         """Make an index, so that queries by a field need not read all documents.
@@ -345,21 +306,7 @@ class SQLiteStore(Store):
             Whether the index exists now: not if the path has array positions or odd characters,
             nor if a unique index is asked for and documents share a value already.
         """
-        columns = [expression(path) for path in _as_list(key)]
-        if None in columns:
-            return key == "_id"
-        kind = "unique" if unique else "index"
-        title = f"{self.collection_name}:{kind}:{','.join(_as_list(key))}"
-        statement = (
-            f'CREATE {"UNIQUE " if unique else ""}INDEX IF NOT EXISTS "{title}" '
-            f"ON {self._table} ({', '.join(str(column) for column in columns)})"
-        )
-        try:
-            with readable_errors(self.path):
-                self._connection().execute(statement)
-        except UniqueError:
-            return False
-        return True
+        return self._opened().ensure_index(_as_list(key), unique)
 
     def newer_in(
         self, target: Store, criteria: Criteria | None = None, exhaustive: bool = False
@@ -389,8 +336,7 @@ class SQLiteStore(Store):
 
     def query_containing(self, text: str) -> Iterator[dict[str, Any]]:
         """Give the documents whose JSON text contains a text, by one quick scan."""
-        found = self._read(f"SELECT row FROM {self._table} WHERE instr(doc, ?) > 0", [text])
-        for _, document in self._load([row for (row,) in found], {}):
+        for _, document in self._opened().find_text(text):
             yield document
 
     def _is_valid(self, document: dict[str, Any]) -> bool:
@@ -402,108 +348,10 @@ class SQLiteStore(Store):
         self.logger.error(faults)
         return False
 
-    def _ensure_lookup_index(self, fields: list[str]) -> None:
-        if tuple(fields) not in self._indexed:
-            self.ensure_index(fields)
-            self._indexed.add(tuple(fields))
-
-    def _upsert(self, connection: sqlite3.Connection, upsert: "_Upsert") -> None:
-        existing = next(self._find(upsert.criteria), None)
-        if existing is None:
-            identifier = ObjectId() if upsert.identifier is None else upsert.identifier
-            statement = f"INSERT INTO {self._table} (id, doc) VALUES (?, ?)"
-            connection.execute(statement, (encode_id(identifier), upsert.text))
-            return
-        row, document = existing
-        if upsert.identifier not in (None, document["_id"]):
-            raise IonSieveError(
-                f"_id of the document with {dict(upsert.criteria)} is {document['_id']} and can't "
-                f"become {upsert.identifier}; leave _id out when updating"
-            )
-        connection.execute(f"UPDATE {self._table} SET doc = ? WHERE row = ?", (upsert.text, row))
-
-    def _find(self, criteria: Criteria) -> Iterator[tuple[int, dict[str, Any]]]:
-        criteria = normalize_criteria(criteria)
-        return self._load(self._candidates(criteria), criteria)
-
-    def _candidates(self, criteria: Criteria) -> list[int]:
-        """Rows that may match, in the order of writing."""
-        matches(criteria, {})  # a malformed filter is refused even if nothing is read
-        clause: Clause = prefilter(criteria)
-        found = self._read(f"SELECT row FROM {self._table} WHERE {clause.sql}", clause.parameters)
-        return sorted(row for (row,) in found)
-
-    def _sorted_rows(self, criteria: Criteria, sort: Mapping[str, Sort | int]) -> list[int]:
-        """Rows that match, sorted; only sort keys are held in memory, not documents."""
-        keyed = [
-            (row, [sort_key(path, document) for path in sort])
-            for row, document in self._load(self._candidates(criteria), criteria)
-        ]
-        for position, direction in reversed(list(enumerate(sort.values()))):
-            keyed.sort(
-                key=lambda item: item[1][position], reverse=Sort(direction) is Sort.Descending
-            )
-        return [row for row, _ in keyed]
-
-    def _load(
-        self, rows: Sequence[int], criteria: Criteria
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Read rows in the order given, as far as they still exist and match."""
-        statement = (
-            f"SELECT row, id, doc FROM {self._table} WHERE row IN (SELECT value FROM json_each(?))"
-        )
-        for start in range(0, len(rows), _ROWS_PER_READ):
-            wanted = rows[start : start + _ROWS_PER_READ]
-            texts = {row: rest for row, *rest in self._read(statement, [json.dumps(wanted)])}
-            for row in wanted:
-                if row not in texts:
-                    continue
-                identifier, text = texts[row]
-                document = {"_id": decode_id(identifier), **decode(text)}
-                if matches(criteria, document):
-                    yield row, document
-
-    def _connection(self) -> sqlite3.Connection:
-        if self._connections is None:
+    def _opened(self) -> Table:
+        if self._rows is None:
             raise StoreError(f"{self.name} is not connected: call connect() first")
-        return self._connections.current()
-
-    def _read(self, statement: str, parameters: Sequence[str] = ()) -> list[Any]:
-        with readable_errors(self.path):
-            return self._connection().execute(statement, parameters).fetchall()
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        connection = self._connection()
-        with readable_errors(self.path):
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-
-
-@dataclass(frozen=True)
-class _Upsert:
-    """A document ready to be written."""
-
-    criteria: Criteria
-    identifier: Any
-    text: str
-
-
-def _prepare(document: dict[str, Any], fields: list[str]) -> _Upsert:
-    missing = [field for field in fields if field not in document]
-    if missing:
-        raise KeyError(f"document lacks the key field {', '.join(missing)}")
-    body = {name: value for name, value in document.items() if name != "_id"}
-    if bad := next((name for name in body if name.startswith("$")), None):
-        raise IonSieveError(f"field {bad!r}: names of fields can't begin with '$'; rename it")
-    criteria = {field: document[field] for field in fields}
-    return _Upsert(criteria, document.get("_id"), encode(body))
+        return self._rows
 
 
 def _as_list(key: str | list[str]) -> list[str]:

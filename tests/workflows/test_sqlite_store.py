@@ -2,9 +2,12 @@
 
 import os
 import pickle
+import shutil
 import sqlite3
+import tempfile
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from bson import ObjectId
@@ -387,8 +390,29 @@ def test_paths_that_cannot_be_opened(tmp_path):
         SQLiteStore(tmp_path / "store.sqlite", 'bad"name')
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_file_is_refused(tmp_path):
-    SQLiteStore(tmp_path / "store.sqlite").connect()
-    (tmp_path / "store.sqlite").chmod(0o444)
-    connect_fails(tmp_path / "store.sqlite", "permission")
+@pytest.mark.parametrize(
+    ("file_mode", "folder_mode", "match"),
+    [(0o444, 0o777, "permission"), (0o666, 0o555, "permission"), (0o666, 0o000, "entered")],
+)
+def test_without_permission(file_mode, folder_mode, match):
+    folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to other users
+    try:
+        path = folder / "store.sqlite"
+        with SQLiteStore(path):
+            pass
+        path.chmod(file_mode)
+        folder.chmod(folder_mode)
+        child = os.fork()
+        if child == 0:
+            if os.geteuid() == 0:  # root may write everywhere
+                os.setuid(65534)
+            try:
+                SQLiteStore(path).connect()
+            except InputError as error:
+                os._exit(0 if match in str(error) else 2)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        folder.chmod(0o777)
+        shutil.rmtree(folder)
