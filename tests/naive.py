@@ -118,3 +118,65 @@ def orbits_by_energy(space):
         charges = np.array(arrangement_charges(space, labels))
         orbits.append((0.5 * charges @ matrix @ charges, members))
     return sorted(orbits, key=lambda orbit: orbit[0])
+
+
+# ---- mock VASP
+
+
+def mock_vasp_energy(symbols, charges, frac_coords, cell):
+    """Energy (eV) of the mock's pair potential, by a plain sum over all images in reach.
+
+    Site energies are left out: they are data, not a formula.
+    """
+    import itertools
+    import math
+
+    import numpy as np
+
+    from ionsieve.workflows.backends.mock_vasp import potential
+
+    p = potential.DEFAULT
+    cutoff, alpha = p.cutoff_angstrom, p.damping_per_angstrom
+    ions = {s: potential.Ion(s, charges[s]) for s in set(symbols)}
+
+    def bare(one, other, r):
+        """Return the pair energy before it is shifted to zero at the cutoff."""
+        strength = 14.39964548 * p.charge_scale**2 * one.charge * other.charge
+        energy = strength * math.erfc(alpha * r) / r
+        radii = one.radius_angstrom + other.radius_angstrom
+        if one.charge * other.charge < 0:
+            contact = potential.contact_angstrom(one, other)
+            height = -p.hardness_angstrom * strength / contact**2
+            energy += height * math.exp((contact - r) / p.hardness_angstrom)
+        elif one.charge * other.charge > 0:
+            contact = p.like_contact_scale * radii
+            energy += p.like_repulsion_ev * math.exp((contact - r) / p.hardness_angstrom)
+        if one.charge < 0 and other.charge < 0:
+            c6 = p.dispersion_ev_angstrom3 * (one.radius_angstrom * other.radius_angstrom) ** 3
+            energy -= c6 / (r**6 + (p.like_contact_scale * radii) ** 6)
+        metallic = (1 - one.ionicity) * (1 - other.ionicity)
+        neutral = [potential.element(i.symbol).neutral_radius_angstrom for i in (one, other)]
+        x = math.exp(p.morse_range * (1 - r / sum(neutral)))
+        return energy + p.morse_depth_ev * metallic * (x * x - 2 * x)
+
+    def shifted(one, other, r):
+        h = 1e-5
+        slope = (bare(one, other, cutoff + h) - bare(one, other, cutoff - h)) / (2 * h)
+        return bare(one, other, r) - bare(one, other, cutoff) - slope * (r - cutoff)
+
+    volume = abs(np.linalg.det(cell))
+    heights = [
+        volume / np.linalg.norm(np.cross(cell[(k + 1) % 3], cell[(k + 2) % 3])) for k in range(3)
+    ]
+    reach = [range(-n, n + 1) for n in (math.ceil(cutoff / h) + 1 for h in heights)]
+    energy = 0.0
+    for i, j in itertools.product(range(len(symbols)), repeat=2):
+        for image in itertools.product(*reach):
+            r = np.linalg.norm((frac_coords[j] - frac_coords[i] + image) @ cell)
+            if 0 < r < cutoff:
+                energy += 0.5 * shifted(ions[symbols[i]], ions[symbols[j]], r)
+    for symbol in symbols:
+        charge = p.charge_scale * charges[symbol]
+        self_term = math.erfc(alpha * cutoff) / (2 * cutoff) + alpha / math.sqrt(math.pi)
+        energy -= 14.39964548 * charge**2 * self_term
+    return energy

@@ -227,9 +227,8 @@ def read_potcar_symbols(folder: Path) -> list[str]:
         return _read(folder / "POTCAR.spec").split()
     if not (folder / "POTCAR").exists():
         raise VaspInputError("ERROR: neither POTCAR nor POTCAR.spec in this folder")
-    return re.findall(
-        r"^\s*TITEL\s*=\s*\S+\s+(\S+)", _read(folder / "POTCAR"), flags=re.M
-    )  # codespell:ignore
+    titles = r"^\s*TIT\w+\s*=\s*\S+\s+(\S+)"
+    return re.findall(titles, _read(folder / "POTCAR"), flags=re.M)
 
 
 @dataclass(frozen=True)
