@@ -74,15 +74,15 @@ def _open(path: str) -> sqlite3.Connection:
 
 def check_path(path: Path) -> None:
     """Raise InputError if a file at this path could not be opened for writing."""
-    if not os.path.isdir(path.parent):  # Path.is_dir raises if it may not look
+    if not os.path.isdir(path.parent):  # Path's own tests raise where they may not look
         raise InputError(
             f"store {path}: directory {path.parent} does not exist or can't be entered; "
             "make it first or change its permissions"
         )
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InputError(f"store {path} is a directory; give the path of a file")
     for place in (path.parent, path):
-        if place.exists() and not os.access(place, os.R_OK | os.W_OK):
+        if os.path.exists(place) and not os.access(place, os.R_OK | os.W_OK):
             raise InputError(f"store {path}: no permission to read and write {place}; change it")
 
 
