@@ -40,14 +40,14 @@ def conclude(
             "sigma_300k_ci95_s_cm": room.sigma_ne_ci95_s_cm,
         }
     usable = [run for run in runs if run.verdict in ("diffusing", "upper_bound")]
-    if len({run.temperature_k for run in usable}) >= 3:
+    if len({run.temperature_k for run in usable if run.verdict == "diffusing"}) >= 2:
         fit = fit_arrhenius([_point(run) for run in usable])
         extra["activation_energy_ev"] = fit.activation_energy_ev
         extra["activation_energy_ci95_ev"] = fit.activation_energy_ci95_ev
         if room is None:
             extra["sigma_300k_s_cm"] = fit.sigma_300k_s_cm
             extra["sigma_300k_ci95_s_cm"] = fit.sigma_300k_ci95_s_cm
-            extra["sigma_300k_is_extrapolated"] = True
+            extra["sigma_300k_is_extrapolated"] = fit.is_extrapolated
     return ConductorDocument(
         composition_id=candidate.composition.composition_id,
         mother_id=candidate.mother.mother_id,
@@ -68,6 +68,7 @@ def _point(run: TransportDocument) -> ArrheniusPoint:
         diffusivity_cm2_s=run.diffusivity_cm2_s,
         diffusivity_ci95_cm2_s=run.diffusivity_ci95_cm2_s,
         is_upper_bound=run.verdict == "upper_bound",
+        sigma_ne_ci95_s_cm=run.sigma_ne_ci95_s_cm,
     )
 
 
