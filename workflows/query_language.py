@@ -138,7 +138,7 @@ class _Translator:
         return links[0] if len(links) == 1 else {"$and": links}
 
     def _comparison(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Filter:
-        if isinstance(op, ast.In | ast.NotIn):
+        if type(op).__name__ in ("In", "NotIn"):  # codespell:ignore
             found = self._membership(left, right)
             return found if isinstance(op, ast.In) else {"$nor": [found]}
         if isinstance(left, ast.Name) == isinstance(right, ast.Name):

@@ -31,7 +31,8 @@ def open_job_store(screening: Screening) -> JobStore:
     blobs = _store(screening, BLOBS, key="blob_uuid", is_blobs=True)
     job_store = JobStore(documents, additional_stores={"data": blobs})
     _connect(job_store, screening)
-    for field in ("document", "screening", "flow_key", "composition_id"):
+    # None on the screening: few differ in it, and a planner might prefer it to the document.
+    for field in ("document", "flow_key", "composition_id"):
         job_store.ensure_index(f"metadata.{field}")
     return job_store
 

@@ -237,7 +237,7 @@ def test_sorting_by_two_fields(filled):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"collection": "conducters"}, "unknown collection 'conducters'"),
+        ({"collection": "conduct"}, "unknown collection 'conduct'"),
         ({"sort": "-sigma"}, "unknown field 'sigma'"),
         ({"sort": "dopants"}, "can't be sorted by"),
         ({"columns": ["e_hull"]}, "did you mean 'e_hull_ev_atom'?"),

@@ -96,7 +96,7 @@ def test_a_report_before_anything_has_run(settings, tmp_path):
     assert page.sources == []
 
 
-@pytest.mark.parametrize("n_steps", (1, 4, 5, 7))
+@pytest.mark.parametrize("n_steps", [1, 4, 5, 7])
 def test_a_report_at_every_point_of_the_way(settings, job_store, tmp_path, n_steps):
     imagined, composition = Imagined(job_store), compositions()[0]
     steps = [
