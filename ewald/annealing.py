@@ -1,7 +1,9 @@
-"""Annealing runs: seeded, and independent of the order they are made in."""
+"""Annealing runs: seeded, and independent of the order and the ranks they are made on."""
 
 from __future__ import annotations
 
+import itertools
+import math
 import time
 from itertools import pairwise
 
@@ -11,56 +13,65 @@ from numpy.typing import NDArray
 from ionsieve.ewald.kernels.annealing import anneal, offer_neighbours, site_potentials, swap_cost
 from ionsieve.ewald.kernels.arrangements import Pool
 from ionsieve.ewald.levels import Tree
+from ionsieve.ewald.parallel import Report, Team
 from ionsieve.ewald.solid_solution import SolidSolution
+from ionsieve.ewald.tree_search import Limits, Progress, merge_pools
 
 #: Swaps tried per variable site in one run.
 _STEPS_PER_SITE = 20_000
 #: Runs made without a time budget.
 _RUNS = 16
+#: Start and end temperatures, k_B T as fractions of the mean cost of a random swap.
+_HOT, _COLD = 0.5, 1 / 600
 #: Rounds of replacing the pool by its own neighbours.
 _POLISH_ROUNDS = 20
 
 
 def anneal_runs(
-    space: SolidSolution, tree: Tree, pool: Pool, seed: int, deadline: float, n_runs: int = 0
-) -> int:
+    space: SolidSolution,
+    tree: Tree,
+    pool: Pool,
+    seed: int,
+    team: Team,
+    limits: Limits,
+    n_runs: int | None = None,
+) -> Progress:
     """Anneal from random arrangements, then search the neighbours of the best.
 
     Parameters
     ----------
     space, tree, pool
-        The pool receives what is found.
+        The pool receives what is found; complete on rank 0.
     seed : int
-        Run ``i`` uses its own stream, so the runs do not depend on each other.
-    deadline : float
-        On :func:`time.perf_counter`'s clock.
+        Run ``i`` uses the ``i``-th stream of this seed.
+    team, limits
     n_runs : int, optional
-        Number of runs; without it, until the deadline, or 16 if that is infinite.
-
-    Returns
-    -------
-    int
-        Swaps tried.
+        Number of runs; without it, until the deadline, or 16 if there is none.
     """
-    starts = _movable(space)
-    labels = _filled(space)
-    if len(starts) < 2:
-        anneal(labels, starts, tree.model, 1.0, 0.1, 0, 0, pool)
-        return 1
-    hot_ev = _swap_scale(labels, starts, tree, seed)
-    n_steps = _STEPS_PER_SITE * len(labels)
-    if not n_runs:
-        n_runs = _RUNS if deadline == float("inf") else 10**9
-    seeds = np.random.SeedSequence(seed)
-    tried = 0
-    for _ in range(n_runs):
-        run_seed = int(seeds.spawn(1)[0].generate_state(1)[0])
-        anneal(labels, starts, tree.model, hot_ev, hot_ev / 300, n_steps, run_seed, pool)
-        tried += n_steps
-        if time.perf_counter() > deadline:
-            break
-    _polish(starts, tree, pool)
-    return tried
+    starts = _bounds(space)
+    hot_ev = _HOT * _swap_scale(space, starts, tree, seed)
+    n_steps = _STEPS_PER_SITE * int(starts[-1])
+    if n_runs is None and limits.deadline == math.inf:
+        n_runs = _RUNS
+    progress = Progress()
+
+    def work(run: int) -> Report:
+        stream = np.random.SeedSequence([seed, run]).generate_state(1, np.uint64)[0]
+        cold_ev = hot_ev * _COLD / _HOT
+        anneal(_filled(space), starts, tree.model, hot_ev, cold_ev, n_steps, stream >> 2, pool)
+        return Report(0, n_steps)
+
+    def done(run: int, report: Report) -> bool:
+        progress.n_evaluated += report.n_evaluated
+        if limits.report:
+            limits.report(progress)
+        return time.perf_counter() > limits.deadline
+
+    runs = itertools.count() if n_runs is None else range(n_runs)
+    team.run(iter(runs), work, done, pool, lambda other: merge_pools(tree, pool, other))
+    if team.is_root:
+        _polish(starts, tree, pool)
+    return progress
 
 
 def _polish(starts: NDArray[np.int64], tree: Tree, pool: Pool) -> None:
@@ -76,8 +87,8 @@ def _polish(starts: NDArray[np.int64], tree: Tree, pool: Pool) -> None:
             offer_neighbours(labels, starts, tree.model, pool)
 
 
-def _movable(space: SolidSolution) -> NDArray[np.int64]:
-    """Return the bounds of the sublattices' rows in the labels."""
+def _bounds(space: SolidSolution) -> NDArray[np.int64]:
+    """Return where each sublattice's rows begin in the labels, and where the last ends."""
     sizes = [len(s.sites) for s in space.sublattices]
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
@@ -88,19 +99,17 @@ def _filled(space: SolidSolution) -> NDArray[np.uint8]:
     return np.concatenate(parts).astype(np.uint8)
 
 
-def _swap_scale(
-    labels: NDArray[np.uint8], starts: NDArray[np.int64], tree: Tree, seed: int
-) -> float:
-    """Return half the mean cost of random swaps, eV: a temperature at which most are accepted."""
+def _swap_scale(space: SolidSolution, starts: NDArray[np.int64], tree: Tree, seed: int) -> float:
+    """Return the mean cost of swaps in a random arrangement, eV."""
     generator = np.random.default_rng(seed)
-    labels = labels.copy()
+    labels = _filled(space)
     for first, last in pairwise(starts):
         generator.shuffle(labels[first:last])
     potentials = np.empty(len(labels))
     site_potentials(labels, tree.model, potentials)
-    costs = []
+    costs = [0.0]
     for first, last in pairwise(starts):
         for i, j in generator.integers(first, last, size=(100, 2)):
             if labels[i] != labels[j]:
                 costs.append(abs(swap_cost(i, j, labels, potentials, tree.model)))
-    return max(0.5 * float(np.mean(costs)), 1e-3) if costs else 1e-3
+    return max(float(np.mean(costs)), 1e-3)

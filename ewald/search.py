@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ionsieve.errors import InputError
 from ionsieve.ewald.annealing import anneal_runs
+from ionsieve.ewald.checkpoint import Checkpoint
 from ionsieve.ewald.kernels.annealing import anneal, offer_neighbours
-from ionsieve.ewald.kernels.arrangements import (
-    Model,
-    Pool,
-    arrangement_energy,
-    new_pool,
-    pool_threshold,
-)
-from ionsieve.ewald.kernels.enumeration import new_work, node_bounds, search_nodes
-from ionsieve.ewald.levels import Choice, Nodes, Tree
+from ionsieve.ewald.kernels.arrangements import Model, Pool, arrangement_energy, new_pool
+from ionsieve.ewald.levels import Choice, Tree
+from ionsieve.ewald.parallel import Team
 from ionsieve.ewald.ranking import RankedArrangement, Ranking
 from ionsieve.ewald.solid_solution import SolidSolution
-
-logger = logging.getLogger(__name__)
+from ionsieve.ewald.tree_search import Limits, Progress, search_tree
 
 Method = Literal["auto", "exhaustive", "bound", "anneal"]
 
@@ -41,22 +34,20 @@ _EXHAUSTIVE_SECONDS = 2.0
 _BOUND_ARRANGEMENTS = 1e15
 #: Time ``auto`` gives to a search without a budget of its own.
 _DEFAULT_SECONDS = 60.0
-#: Wanted duration of one kernel call; between calls time is checked.
-_CALL_SECONDS = 0.1
-#: Nodes sorted by their bound at once; limits memory.
-_SORTED_NODES = 1_000_000
-#: Completions one node may have before part of the innermost choice is made outside the kernel.
-_NODE_COMPLETIONS = 2_000_000_000
+#: Annealing runs that give branch and bound its first threshold.
+_SEED_RUNS = 2
 
 
-@dataclass
-class Progress:
-    """What a search has done so far."""
+@dataclass(frozen=True)
+class _Task:
+    """Everything one search needs."""
 
-    n_covered: int = 0
-    n_evaluated: int = 0
-    finished: bool = False
-    lower_bound_ev: float | None = None
+    space: SolidSolution
+    tree: Tree
+    pool: Pool
+    seed: int
+    team: Team
+    limits: Limits
 
 
 def rank(
@@ -65,6 +56,9 @@ def rank(
     method: Method = "auto",
     seconds: float | None = None,
     seed: int = 0,
+    comm: Any = None,
+    checkpoint: str | Path | None = None,
+    report: Callable[[Progress], None] | None = None,
 ) -> Ranking:
     """Find the symmetry-distinct arrangements of lowest point-charge energy.
 
@@ -78,9 +72,17 @@ def rank(
         ``bound`` excludes branches by lower bounds; both prove their result when they finish.
         ``anneal`` is a heuristic. ``auto`` chooses by counted cost.
     seconds : float, optional
-        Time budget; what is proven by then is returned.
+        Time budget; what is proven by then is returned. Without one, ``auto`` stops after 60 s,
+        ``anneal`` after 16 runs, the others when they have finished.
     seed : int
         Of the annealing.
+    comm : mpi4py communicator, optional
+        Every rank calls this function and gets the same result; it does not depend on the number
+        of ranks unless the time budget ends the search.
+    checkpoint : path, optional
+        File from which a killed exhaustive or bound search goes on; removed at the end.
+    report : callable, optional
+        Called on rank 0 with the :class:`Progress` after every piece of work.
 
     Returns
     -------
@@ -89,7 +91,8 @@ def rank(
     Raises
     ------
     InputError
-        ``keep`` or ``seconds`` is not positive, or the method is unknown.
+        ``keep`` or ``seconds`` is not positive, the method is unknown, or the checkpoint belongs to
+        another search.
     """
     if keep < 1:
         raise InputError(f"keep = {keep}: ask for 1 arrangement or more")
@@ -99,23 +102,45 @@ def rank(
         raise InputError(f"method '{method}': choose from {', '.join(get_args(Method))}")
     tree = Tree.of(space)
     chosen = _choose(tree, seconds) if method == "auto" else method
-    compile_seconds = _compile(chosen)
     if method == "auto" and seconds is None:
         seconds = _DEFAULT_SECONDS
-    start = time.perf_counter()
-    deadline = math.inf if seconds is None else start + seconds
-    pool = new_pool(keep, len(space.variable_sites))
-    if chosen == "anneal":
-        progress = Progress(n_evaluated=anneal_runs(space, tree, pool, seed, deadline))
-    elif chosen == "bound":
-        progress = _bound(space, tree, pool, seed, start, deadline)
-    else:
-        progress = _exhaustive(tree, pool, deadline)
+    team = Team(comm)
+    with team.all_or_none():
+        compile_seconds = _compile(chosen)
+        start = time.perf_counter()
+        deadline = math.inf if seconds is None else start + seconds
+        pool = new_pool(keep, len(space.variable_sites))
+        filling = [(s.species, s.counts) for s in space.sublattices]
+        identity = f"{chosen} {keep} {filling}"
+        limits = Limits(deadline, report, Checkpoint(checkpoint, tree.model, identity))
+        progress = _search(_Task(space, tree, pool, seed, team, limits), chosen, start)
+        pool = team.share(pool)
+    seconds_taken = time.perf_counter() - start
+    return _ranking(space, tree, pool, progress, chosen, seconds_taken, compile_seconds)
+
+
+def _search(task: _Task, method: Method, start: float) -> Progress:
+    if method == "anneal":
+        progress = anneal_runs(task.space, task.tree, task.pool, task.seed, task.team, task.limits)
+        return task.team.share(progress)
+    tried = 0
+    if method == "bound" and task.team.is_root:
+        # The threshold decides how much is cut: a good one is worth some annealing.
+        alone = replace(task.limits, report=None, deadline=_part(start, task.limits.deadline))
+        seeds = anneal_runs(
+            task.space, task.tree, task.pool, task.seed, Team(), alone, n_runs=_SEED_RUNS
+        )
+        tried = seeds.n_evaluated
+    progress = search_tree(task.tree, task.pool, method == "bound", task.team, task.limits)
+    progress.n_evaluated += task.team.share(tried)
     if progress.finished:
-        progress.n_covered = space.n_arrangements
-    return _ranking(
-        space, tree, pool, progress, chosen, time.perf_counter() - start, compile_seconds
-    )
+        progress.n_covered = task.space.n_arrangements
+    return progress
+
+
+def _part(start: float, deadline: float) -> float:
+    """Return when the annealing before a bound search has to end."""
+    return deadline if deadline == math.inf else start + 0.3 * (deadline - start)
 
 
 def _ranking(
@@ -163,120 +188,6 @@ def _choose(tree: Tree, seconds: float | None) -> Method:
     return "anneal"
 
 
-def _prefix(tree: Tree) -> int:
-    """Return how many innermost picks to make outside the kernel."""
-    prefix = 0
-    inner = tree.inner
-    while (
-        prefix < inner.count - 2
-        and inner.n_subsets / math.comb(inner.n_open, prefix) > _NODE_COMPLETIONS
-    ):
-        prefix += 1
-    return prefix
-
-
-def _batches(n_nodes: int) -> Iterator[slice]:
-    """Cut nodes into kernel calls of about the wanted duration."""
-    size, done = 1, 0
-    while done < n_nodes:
-        start = time.perf_counter()
-        batch = slice(done, min(done + size, n_nodes))
-        yield batch
-        done = batch.stop
-        elapsed = time.perf_counter() - start
-        size = int(min(max(size * min(_CALL_SECONDS / max(elapsed, 1e-6), 4.0), 1), 100_000))
-
-
-def _completions(tree: Tree, nodes: Nodes, prefix: int) -> int:
-    """Return how many arrangements some nodes stand for."""
-    left = tree.inner.count - prefix
-    if prefix == 0:
-        return int(nodes.weights.sum()) * math.comb(tree.inner.n_open, left)
-    open_after = [
-        int(np.sum(labels[tree.inner.sites[first:]] == tree.inner.background))
-        for labels, first in zip(nodes.labels, nodes.first, strict=True)
-    ]
-    return sum(int(w) * math.comb(n, left) for w, n in zip(nodes.weights, open_after, strict=True))
-
-
-def _exhaustive(tree: Tree, pool: Pool, deadline: float) -> Progress:
-    progress = Progress()
-    prefix = _prefix(tree)
-    n_picks = tree.inner.count - prefix
-    work = new_work(len(tree.inner.sites), n_picks)
-    for nodes in tree.nodes(prefix):
-        for batch in _batches(len(nodes)):
-            part = nodes.take(batch)
-            progress.n_evaluated += search_nodes(
-                part.labels, part.first, n_picks, False, tree.level, tree.model, pool, work
-            )
-            progress.n_covered += _completions(tree, part, prefix)
-            if time.perf_counter() > deadline:
-                return progress
-    progress.finished = True
-    return progress
-
-
-def _bound(
-    space: SolidSolution, tree: Tree, pool: Pool, seed: int, start: float, deadline: float
-) -> Progress:
-    """Branch and bound with a threshold seeded by annealing."""
-    seed_deadline = deadline if deadline == math.inf else start + 0.3 * (deadline - start)
-    tried = anneal_runs(space, tree, pool, seed, seed_deadline, n_runs=2)
-    progress = _best_first(tree, pool, deadline)
-    progress.n_evaluated += tried
-    return progress
-
-
-def _best_first(tree: Tree, pool: Pool, deadline: float) -> Progress:
-    """Search the nodes in the order of their lower bounds."""
-    progress = Progress()
-    prefix = _prefix(tree)
-    n_picks = tree.inner.count - prefix
-    work = new_work(len(tree.inner.sites), n_picks)
-    source = tree.nodes(prefix)
-    while parts := _bounded_nodes(source, tree, n_picks, deadline):
-        nodes = Nodes.join([part for part, _ in parts])
-        bounds = np.concatenate([bound for _, bound in parts])
-        order = np.argsort(bounds, kind="stable")
-        nodes, bounds = nodes.take(order), bounds[order]
-        for batch in _batches(len(nodes)):
-            if bounds[batch.start] > pool_threshold(pool):
-                rest = nodes.take(slice(batch.start, None))
-                progress.n_covered += _completions(tree, rest, prefix)
-                break
-            if time.perf_counter() > deadline:
-                if len(nodes) < _SORTED_NODES and next(source, None) is None:
-                    progress.lower_bound_ev = float(bounds[batch.start])
-                return progress
-            part = nodes.take(batch)
-            progress.n_evaluated += search_nodes(
-                part.labels, part.first, n_picks, True, tree.level, tree.model, pool, work
-            )
-            progress.n_covered += _completions(tree, part, prefix)
-        if time.perf_counter() > deadline:
-            return progress
-    progress.finished = True
-    return progress
-
-
-def _bounded_nodes(
-    source: Iterator[Nodes], tree: Tree, n_picks: int, deadline: float
-) -> list[tuple[Nodes, NDArray[np.float64]]]:
-    """Take as many nodes as are sorted at once, with their lower bounds."""
-    parts: list[tuple[Nodes, NDArray[np.float64]]] = []
-    n_nodes = 0
-    while n_nodes < _SORTED_NODES and (not parts or time.perf_counter() < deadline):
-        nodes = next(source, None)
-        if nodes is None:
-            break
-        bounds = np.empty(len(nodes))
-        node_bounds(nodes.labels, nodes.first, n_picks, tree.level, tree.model, bounds)
-        parts.append((nodes, bounds))
-        n_nodes += len(nodes)
-    return parts
-
-
 def _compile(method: Method) -> float:
     """Compile the kernels, or load them from the cache; return the seconds it took."""
     start = time.perf_counter()
@@ -290,13 +201,12 @@ def _compile(method: Method) -> float:
     choice = Choice(np.arange(4, dtype=np.int64), 0, 1, 2, 4)
     tree = Tree(model, (), choice, np.zeros(4, dtype=np.uint8))
     pool = new_pool(1, 4)
-    if method == "exhaustive":
-        _exhaustive(tree, pool, math.inf)
-        return time.perf_counter() - start
-    filled = np.array([0, 0, 1, 1], dtype=np.uint8)
-    starts = np.array([0, 4], dtype=np.int64)
-    anneal(filled, starts, model, 1.0, 0.1, 1, 0, pool)
-    offer_neighbours(filled, starts, model, pool)
-    if method == "bound":
-        _best_first(tree, pool, math.inf)
+    if method != "exhaustive":
+        filled = np.array([0, 0, 1, 1], dtype=np.uint8)
+        starts = np.array([0, 4], dtype=np.int64)
+        anneal(filled, starts, model, 1.0, 0.1, 1, np.uint64(1), pool)
+        offer_neighbours(filled, starts, model, pool)
+    if method != "anneal":
+        limits = Limits(math.inf, None, Checkpoint(None, model, ""))
+        search_tree(tree, pool, method == "bound", Team(), limits)
     return time.perf_counter() - start

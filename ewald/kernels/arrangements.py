@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 #: Energies are compared in whole multiples of this (eV); below it arrangements tie, and their
 #: canonical labels decide the order.
 QUANTUM_EV = 1e-6
+#: A limit that excludes nothing.
+NO_LIMIT = np.iinfo(np.int64).max
 
 
 class Model(NamedTuple):
@@ -51,6 +53,8 @@ class Pool(NamedTuple):
     degeneracies : (k,) int64
     size : (1,) int64
         Slots in use.
+    limit : (1,) int64
+        Energy, in quanta, above which nothing is wanted whatever the pool holds.
     """
 
     order: NDArray[np.int64]
@@ -58,6 +62,7 @@ class Pool(NamedTuple):
     labels: NDArray[np.uint8]
     degeneracies: NDArray[np.int64]
     size: NDArray[np.int64]
+    limit: NDArray[np.int64]
 
 
 def new_pool(n_slots: int, n_sites: int) -> Pool:
@@ -68,6 +73,7 @@ def new_pool(n_slots: int, n_sites: int) -> Pool:
         np.zeros((n_slots, n_sites), dtype=np.uint8),
         np.zeros(n_slots, dtype=np.int64),
         np.zeros(1, dtype=np.int64),
+        np.full(1, NO_LIMIT, dtype=np.int64),
     )
 
 
@@ -113,9 +119,10 @@ def canonicalise(labels, permutations, out):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def pool_threshold(pool):  # type: ignore[no-untyped-def]
     """Return the energy (eV) above which nothing can enter the pool."""
-    if pool.size[0] < pool.quanta.size:
-        return np.inf
-    return (pool.quanta[pool.order[pool.quanta.size - 1]] + 2) * QUANTUM_EV
+    worst = pool.limit[0]
+    if pool.size[0] == pool.quanta.size:
+        worst = min(worst, pool.quanta[pool.order[pool.quanta.size - 1]])
+    return np.inf if worst == NO_LIMIT else (worst + 2) * QUANTUM_EV
 
 
 @njit(cache=True)

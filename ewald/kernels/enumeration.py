@@ -286,8 +286,11 @@ def walk_node(number, nodes, n_picks, prune, level, model, pool, work):  # type:
 
 
 @njit(cache=True)
-def take_node(labels, first, n_picks, prune, level, model, work, wanted):  # type: ignore[no-untyped-def]
-    """Write a node's open sites, in the order of picking, to ``wanted``; return how many."""
+def take_node(labels, first, n_picks, prune, level, model, pool, work, wanted):  # type: ignore[no-untyped-def]
+    """Write a node's open sites, in the order of picking, to ``wanted``; return how many.
+
+    -1 if the node's lower bound excludes it.
+    """
     n = open_sites(labels, first, level, wanted)
     fields = work.stack[0]
     open_fields(labels, wanted, n, level, model, fields)
@@ -295,6 +298,10 @@ def take_node(labels, first, n_picks, prune, level, model, work, wanted):  # typ
     if prune and n_picks >= 2:
         pair_terms(wanted, n, level, model, work.pairs)
         half_pair_sums(work.pairs, n, n_picks, work.half_sums)
+        if n >= n_picks:
+            bound = choice_bound(fields, work.half_sums, 0, n, n_picks, work.scratch[0])
+            if work.stack_energies[0] + bound > pool_threshold(pool):
+                return -1
         insertion_order(wanted, fields, work.half_sums[n_picks - 1, 0], n)
     return n
 
@@ -332,7 +339,9 @@ def search_nodes(nodes, first, n_picks, prune, level, model, pool, work):  # typ
                 evaluated += complete_blocks(
                     0, work.n_open[0] + 1, nodes, n_picks, level, model, pool, work
                 )
-            n = take_node(nodes[number], first[number], n_picks, prune, level, model, work, wanted)
+            n = take_node(
+                nodes[number], first[number], n_picks, prune, level, model, pool, work, wanted
+            )
             if n < n_picks:
                 continue
             same = n == work.n_open[0] and not prune

@@ -1,0 +1,206 @@
+r"""``ionsieve rank``: the lowest-energy arrangements of one solid solution."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ionsieve.errors import InputError, IonSieveError
+
+if TYPE_CHECKING:
+    from ionsieve.ewald import Ranking, SolidSolution
+
+
+@click.command(name="rank")
+@click.argument("parent", type=click.Path(path_type=Path))
+@click.option("--supercell", default="1 1 1", show_default=True, help="3 or 9 whole numbers.")
+@click.option("--replace", multiple=True, metavar="SITE=SPECIES:N", help="N ions in the supercell.")
+@click.option("--vacate", multiple=True, metavar="SITE:N", help="Vacancies in the supercell.")
+@click.option("--insert", multiple=True, metavar="SPECIES:N", help="Extra ions on voids.")
+@click.option("--charges", default="", metavar="SPECIES...", help="Such as 'Na+ Sb5+ S2-'.")
+@click.option("--top", default=5, show_default=True, help="Arrangements to return.")
+@click.option(
+    "--method",
+    type=click.Choice(["auto", "exhaustive", "bound", "anneal"]),
+    default="auto",
+    show_default=True,
+)
+@click.option("--seconds", type=float, help="Time budget.  [default: 60 with auto]")
+@click.option("--seed", default=0, show_default=True, help="Seed of the annealing.")
+@click.option("--symprec", default=0.01, show_default=True, help="Symmetry tolerance, Angstrom.")
+@click.option("--min-distance", type=float, help="From an extra ion to any other, Angstrom.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="File to resume from.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for structure files.")
+@click.option(
+    "--histogram", is_flag=True, help="Count all energies too (picture and JSON in --out)."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the ranking as JSON.")
+def command(parent: Path, **options: Any) -> None:
+    """Rank every arrangement of one solid solution by its point-charge energy.
+
+    PARENT is a CIF or any structure file with oxidation states. Partially occupied sites are
+    arranged as they are; SITE is an element, a species or the label of a crystallographic site.
+
+    \b
+    Examples:
+      ionsieve rank Na3SbS4.cif --supercell "2 2 2" --replace Sb=W6+:2 --vacate Na:2 --out ranked
+      mpiexec -n 8 ionsieve rank disordered.cif --method bound --checkpoint search.npz
+    """
+    from ionsieve.ewald.parallel import world
+
+    comm = world()
+    try:
+        ranking, space = _rank(parent, options, comm)
+        if comm is not None and comm.Get_rank() > 0:
+            return
+        if options["out"] is not None:
+            _write(ranking, space, options["out"], options["histogram"])
+    except IonSieveError as error:
+        if comm is None or comm.Get_rank() == 0:
+            raise
+        sys.exit(error.exit_code)
+    if options["as_json"]:
+        click.echo(json.dumps(ranking.to_dict()))
+    else:
+        _print(ranking)
+
+
+def _rank(parent: Path, options: dict[str, Any], comm: Any) -> tuple[Ranking, SolidSolution]:
+    from ionsieve.ewald import SolidSolution, rank
+    from ionsieve.ewald.structure_files import read_parent
+
+    if options["histogram"] and options["out"] is None:
+        raise InputError("--histogram writes files: name their folder with --out")
+    rules = {
+        "replace": _replacements(options["replace"]),
+        "vacate": _counts(options["vacate"], "--vacate", "Na:2"),
+        "insert": _counts(options["insert"], "--insert", "Na+:2"),
+    }
+    space = SolidSolution.from_structure(
+        read_parent(parent, options["charges"].split()),
+        _supercell(options["supercell"]),
+        min_distance=options["min_distance"],
+        symprec=options["symprec"],
+        **rules,
+    )
+    report, close = _progress_bar(space, comm)
+    try:
+        ranking = rank(
+            space,
+            options["top"],
+            options["method"],
+            options["seconds"],
+            options["seed"],
+            comm,
+            options["checkpoint"],
+            report,
+        )
+    finally:
+        close()
+    return ranking, space
+
+
+def _supercell(text: str) -> list[Any]:
+    numbers = re.split(r"[\s,x]+", text.strip())
+    if len(numbers) not in (3, 9) or not all(re.fullmatch(r"-?\d+", n) for n in numbers):
+        raise InputError(f"--supercell '{text}': give 3 or 9 whole numbers, such as '2 2 2'")
+    values = [int(n) for n in numbers]
+    return values if len(values) == 3 else [values[:3], values[3:6], values[6:]]
+
+
+def _split_count(text: str, option: str, example: str) -> tuple[str, int]:
+    match = re.fullmatch(r"\s*(.+?)\s*:\s*(\d+)\s*", text)
+    if match is None:
+        raise InputError(f"{option} '{text}': write it as {example}")
+    return match[1], int(match[2])
+
+
+def _counts(texts: tuple[str, ...], option: str, example: str) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for text in texts:
+        name, count = _split_count(text, option, example)
+        counts[name] = counts.get(name, 0) + count
+    return counts
+
+
+def _replacements(texts: tuple[str, ...]) -> dict[str, dict[str, int]]:
+    replace: dict[str, dict[str, int]] = {}
+    for text in texts:
+        pair, count = _split_count(text, "--replace", "Sb=W6+:2")
+        selector, equals, species = (part.strip() for part in pair.partition("="))
+        if not equals:
+            raise InputError(f"--replace '{text}': write it as Sb=W6+:2")
+        targets = replace.setdefault(selector, {})
+        targets[species] = targets.get(species, 0) + count
+    return replace
+
+
+def _progress_bar(
+    space: SolidSolution, comm: Any
+) -> tuple[Callable[[Any], None] | None, Callable[[], None]]:
+    """Return what shows the progress of a search on stderr, and what ends it."""
+    if not sys.stderr.isatty() or (comm is not None and comm.Get_rank() > 0):
+        return None, lambda: None
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:.2f} %"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    task = bar.add_task("ranking", total=1.0)
+    bar.start()
+
+    def report(progress: Any) -> None:
+        elapsed = max(bar.tasks[0].elapsed or 0.0, 1e-6)
+        bar.update(
+            task,
+            completed=progress.n_covered / space.n_arrangements,
+            description=f"{progress.n_evaluated / elapsed:.3g} arrangements/s",
+        )
+
+    return report, bar.stop
+
+
+def _print(ranking: Ranking) -> None:
+    kind = "certified: nothing lower exists" if ranking.certified else "not certified"
+    click.echo(
+        f"{ranking.n_arrangements} arrangements, {100 * ranking.coverage:.6g} % covered by "
+        f"{ranking.method} in {ranking.seconds:.2f} s ({kind})"
+    )
+    if not ranking.certified and ranking.lower_bound_ev is not None:
+        click.echo(f"no arrangement is below {ranking.lower_bound_ev:.6f} eV")
+    click.echo(f"{'rank':>4}  {'energy (eV)':>16}  {'relative':>10}  {'degeneracy':>10}")
+    lowest = ranking.entries[0].energy_ev
+    for number, entry in enumerate(ranking.entries, 1):
+        relative = entry.energy_ev - lowest
+        click.echo(
+            f"{number:>4}  {entry.energy_ev:>16.6f}  {relative:>10.6f}  {entry.degeneracy:>10}"
+        )
+
+
+def _write(ranking: Ranking, space: SolidSolution, folder: Path, with_histogram: bool) -> None:
+    from ionsieve.ewald.structure_files import write_ranking
+
+    write_ranking(ranking, folder)
+    if not with_histogram:
+        return
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from ionsieve.ewald.spectrum import energy_histogram
+
+    histogram = energy_histogram(space)
+    (folder / "histogram.json").write_text(json.dumps(histogram.to_dict()))
+    axes = histogram.plot()
+    axes.figure.savefig(folder / "histogram.png", dpi=150)
