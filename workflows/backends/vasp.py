@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,9 @@ from atomate2.vasp.jobs.base import BaseVaspMaker
 from atomate2.vasp.jobs.core import RelaxMaker, StaticMaker, TightRelaxMaker
 from atomate2.vasp.jobs.md import MDMaker
 from atomate2.vasp.jobs.phonons import PhononDisplacementMaker
+from atomate2.vasp.run import DEFAULT_HANDLERS
 from atomate2.vasp.sets.core import MDSetGenerator
+from custodian.vasp.handlers import FrozenJobErrorHandler
 from jobflow import Flow, Job, OutputReference
 from pymatgen.core import SETTINGS, Structure
 
@@ -59,8 +61,8 @@ class VaspSettings:
         Relax twice: the basis set changes with the cell.
     custodian
         Arguments of ``custodian.Custodian``.
-    handlers
-        Error handlers; None for each maker's own.
+    frozen_after_seconds
+        A run that writes nothing for so long is stopped and repaired; None for atomate2's six hours.
     """
 
     vasp_cmd: str = "vasp_std"
@@ -72,7 +74,7 @@ class VaspSettings:
     walltime_seconds: int | None = None
     double_relax: bool = True
     custodian: Mapping[str, Any] = field(default_factory=dict)
-    handlers: Sequence[Any] | None = None
+    frozen_after_seconds: float | None = None
 
 
 class VaspBackend:
@@ -184,6 +186,12 @@ class VaspBackend:
         run["custodian_kwargs"] = dict(settings.custodian)
         if settings.walltime_seconds is not None:
             run["wall_time"] = settings.walltime_seconds
+        if settings.frozen_after_seconds is not None:
+            frozen = FrozenJobErrorHandler(timeout=settings.frozen_after_seconds)
+            run["handlers"] = [
+                frozen if isinstance(handler, FrozenJobErrorHandler) else handler
+                for handler in run.get("handlers", DEFAULT_HANDLERS)
+            ]
         generator = maker.input_set_generator
         incar = {**generator.user_incar_settings, **(tags or {}), **settings.incar}
         changes: dict[str, Any] = {"user_incar_settings": incar}

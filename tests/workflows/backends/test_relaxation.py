@@ -1,5 +1,6 @@
 """Relaxation: to real minima, with what ISIF allows to move."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def relaxed(structure, isif, movable=None, n_max=300, force=1e-3, pressure_kbar=
 def test_energy_falls_to_a_minimum_from_a_distorted_start():
     steps, force_field = relaxed(rock_salt(noise=0.15), isif=3, force=1e-4)
     energies = [step.evaluation.energy_ev for step in steps]
-    assert all(b < a for a, b in zip(energies, energies[1:], strict=False))
+    assert all(b < a for a, b in itertools.pairwise(energies))
     last = steps[-1]
     assert np.abs(last.evaluation.forces).max() < 2e-4
     assert np.abs(last.evaluation.stress_kbar(last.cell)).max() < 0.1

@@ -14,6 +14,8 @@ from ionsieve.workflows.backends.vasp import VaspBackend, VaspSettings
 _PROGRAM = "ionsieve-mock-vasp"
 #: Custodian's polling in seconds, made for runs of days, and polls between looks at the outputs.
 _POLLING_SECONDS, _POLLS_PER_MONITORING = 0.1, 100
+#: The stand-in writes several times a second.
+_FROZEN_AFTER_SECONDS = 120.0
 #: Full records (structure, forces, stress) that a segment of molecular dynamics leaves.
 _N_FULL_RECORDS = 20
 
@@ -44,7 +46,9 @@ class MockVaspBackend(VaspBackend):
                 custodian={
                     "polling_time_step": _POLLING_SECONDS,
                     "monitor_freq": _POLLS_PER_MONITORING,
+                    **settings.custodian,
                 },
+                frozen_after_seconds=settings.frozen_after_seconds or _FROZEN_AFTER_SECONDS,
             )
         )
 

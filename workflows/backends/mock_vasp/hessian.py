@@ -36,10 +36,17 @@ def finite_differences(force_field: ForceField, crystal: Crystal, step_angstrom:
     return (hessian + hessian.T) / 2
 
 
+#: The unit of dynmat since VASP 6: eV/(A^2 amu) in THz^2.
+_THZ_SQUARED = 15.633302**2
+
+
 def hessian_xml(hessian: Array, masses_amu: Array) -> str:
-    """Return the dynmat element of vasprun.xml: mass-weighted Hessian and its modes."""
+    """Return the dynmat element of vasprun.xml: mass-weighted Hessian and its modes (THz^2).
+
+    As in VASP, stable modes have negative eigenvalues.
+    """
     weights = np.repeat(1 / np.sqrt(masses_amu), 3)
-    weighted = hessian * np.outer(weights, weights)
+    weighted = hessian * np.outer(weights, weights) * _THZ_SQUARED
     values, vectors = np.linalg.eigh(weighted)
 
     def varray(name: str, matrix: Array) -> str:
@@ -48,6 +55,6 @@ def hessian_xml(hessian: Array, masses_amu: Array) -> str:
 
     eigenvalues = " ".join(f"{x:.10g}" for x in values)
     return (
-        f' <dynmat>\n{varray("hessian", weighted)}  <v name="eigenvalues"> {eigenvalues} </v>\n'
+        f' <dynmat>\n  <i name="unit" type="string"> THz^2 </i>\n{varray("hessian", weighted)}  <v name="eigenvalues"> {eigenvalues} </v>\n'
         f"{varray('eigenvectors', vectors.T)} </dynmat>\n"
     )
