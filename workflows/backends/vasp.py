@@ -62,7 +62,7 @@ class VaspSettings:
     custodian
         Arguments of ``custodian.Custodian``.
     frozen_after_seconds
-        A run that writes nothing for so long is stopped and repaired; None for atomate2's six hours.
+        A run that writes nothing for so long is stopped and repaired; None keeps six hours.
     """
 
     vasp_cmd: str = "vasp_std"

@@ -47,14 +47,14 @@ def hessian_xml(hessian: Array, masses_amu: Array) -> str:
     """
     weights = np.repeat(1 / np.sqrt(masses_amu), 3)
     weighted = hessian * np.outer(weights, weights) * _THZ_SQUARED
-    values, vectors = np.linalg.eigh(weighted)
+    squares, vectors = np.linalg.eigh(weighted)
 
     def varray(name: str, matrix: Array) -> str:
         lines = "".join(f"   <v> {' '.join(f'{x:.10g}' for x in row)} </v>\n" for row in matrix)
         return f'  <varray name="{name}" >\n{lines}  </varray>\n'
 
-    eigenvalues = " ".join(f"{x:.10g}" for x in values)
-    return (
-        f' <dynmat>\n  <i name="unit" type="string"> THz^2 </i>\n{varray("hessian", weighted)}  <v name="eigenvalues"> {eigenvalues} </v>\n'
-        f"{varray('eigenvectors', vectors.T)} </dynmat>\n"
-    )
+    eigenvalues = " ".join(f"{x:.10g}" for x in squares)
+    unit = '  <i name="unit" type="string"> THz^2 </i>\n'
+    values = f'  <v name="eigenvalues"> {eigenvalues} </v>\n'
+    modes = varray("eigenvectors", vectors.T)
+    return f" <dynmat>\n{unit}{varray('hessian', weighted)}{values}{modes} </dynmat>\n"

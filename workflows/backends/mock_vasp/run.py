@@ -294,8 +294,9 @@ def _run_dynamics(inputs: Inputs, force_field: ForceField, out: _Outputs) -> tup
         if is_stopped:
             break
         if out.is_flush_due:
-            out.write_contcar((state.fractional, state.cell), _motion(state, dynamics))
+            # In this order the frames of a killed run reach at least as far as its CONTCAR.
             out.flush()
+            out.write_contcar((state.fractional, state.cell), _motion(state, dynamics))
     out.write_contcar((state.fractional, state.cell), _motion(state, dynamics))
     return state.fractional, state.cell
 
