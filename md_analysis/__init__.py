@@ -5,7 +5,16 @@
 
 from ionsieve.md_analysis.analysis import TransportResult, analyze
 from ionsieve.md_analysis.diagnosis import Limits
+from ionsieve.md_analysis.readers import ReadOptions, read_trajectory
 from ionsieve.md_analysis.trajectory import Trajectory
 from ionsieve.md_analysis.xdatcar import read_xdatcar
 
-__all__ = ["Limits", "Trajectory", "TransportResult", "analyze", "read_xdatcar"]
+__all__ = [
+    "Limits",
+    "ReadOptions",
+    "Trajectory",
+    "TransportResult",
+    "analyze",
+    "read_trajectory",
+    "read_xdatcar",
+]

@@ -105,33 +105,42 @@ class Ladder:
         return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 
 
-def variance(residuals: NDArray[np.float64], bandwidth: int) -> float:
-    """Variance of the sum of all residuals, clustered both by ion and by time.
+def estimate(value: float, residuals: NDArray[np.float64], window: Window) -> Estimate:
+    """Return the value with a standard error clustered both by ion and by time.
 
     V_ion + V_time - V_within: ions may differ for ever (V_ion: all times of one ion), and may
     move together (V_time: all ions, neighbouring blocks with Bartlett weights); pairs counted in
-    both are taken off once.
+    both are taken off once. Common motion can only add to the error, so V_time - V_within is used
+    where it is positive.
 
     Parameters
     ----------
     residuals : (n_ions, n_blocks) float64
-    bandwidth : int
-        Blocks farther apart than this are taken as independent.
+        They sum to zero.
 
     References
     ----------
     A. C. Cameron, J. B. Gelbach, D. L. Miller, J. Bus. Econ. Stat. 29, 238 (2011),
     doi 10.1198/jbes.2010.07136; W. K. Newey, K. D. West, Econometrica 55, 703 (1987),
-    doi 10.2307/1913610.
+    doi 10.2307/1913610; bias and degrees of freedom of Bartlett weights: N. M. Kiefer,
+    T. J. Vogelsang, Econom. Theory 21, 1130 (2005), doi 10.1017/S0266466605050565.
     """
     n_ions = len(residuals)
-    by_time = residuals.sum(axis=0)
-    v_time = _bartlett(by_time[None, :], bandwidth)
+    bandwidth, share = window.bandwidth_blocks, window.bandwidth_share
+    # Residuals from a fitted mean scatter less than those from the true one.
+    bias = 1 - share + share**2 / 3
+    time_dof = window.degrees_of_freedom
+    v_time = _bartlett(residuals.sum(axis=0)[None, :], bandwidth) / bias
     if n_ions < 2:
-        return v_time
+        return Estimate(value, float(np.sqrt(max(v_time, 0.0))), time_dof)
     v_ion = float((residuals.sum(axis=1) ** 2).sum()) * n_ions / (n_ions - 1)
-    v_within = _bartlett(residuals, bandwidth)
-    return max(v_ion + v_time - v_within, v_ion, v_time)
+    common = max(v_time - _bartlett(residuals, bandwidth) / bias, 0.0)
+    total = v_ion + common
+    if total == 0:
+        return Estimate(value, 0.0, time_dof)
+    # v_ion alone bounds the error from below, so v_time's own error counts half without common.
+    dof = total**2 / (v_ion**2 / (n_ions - 1) + 0.5 * (v_time**2 + common**2) / time_dof)
+    return Estimate(value, float(np.sqrt(total)), max(1.0, dof))
 
 
 def _bartlett(series: NDArray[np.float64], bandwidth: int) -> float:
@@ -140,15 +149,6 @@ def _bartlett(series: NDArray[np.float64], bandwidth: int) -> float:
         weight = 1 - lag / (bandwidth + 1)
         total += 2 * weight * float((series[:, lag:] * series[:, :-lag]).sum())
     return total
-
-
-def estimate(value: float, residuals: NDArray[np.float64], window: Window) -> Estimate:
-    """Return the value with its clustered standard error and degrees of freedom."""
-    n_blocks = residuals.shape[1]
-    bandwidth = min(window.bandwidth_blocks, n_blocks - 1)
-    error = float(np.sqrt(max(variance(residuals, bandwidth), 0.0)))
-    dof = max(1.0, 1.5 * n_blocks / (bandwidth + 1) - 1)
-    return Estimate(value, error, dof)
 
 
 def climb(
@@ -181,5 +181,6 @@ def climb(
 def _agree(short: Slope, long: Slope) -> bool:
     difference = short.diffusivity_angstrom2_ps - long.diffusivity_angstrom2_ps
     error = estimate(difference, short.scalar_residuals - long.scalar_residuals, long.window)
-    t = float(scipy.stats.t.ppf(0.975, error.degrees_of_freedom))
+    # A window rejected by chance costs more than one kept: the most cautious quantile.
+    t = float(scipy.stats.t.ppf(0.975, long.window.degrees_of_freedom))
     return abs(difference) <= t * error.standard_error

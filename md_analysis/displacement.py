@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import ase.data
 import numpy as np
 import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
-from pymatgen.core import Element
 
 from ionsieve.md_analysis.trajectory import Trajectory
 
@@ -29,11 +29,8 @@ def _to_cartesian(fractional, drift, cell, out):  # type: ignore[no-untyped-def]
 
 def atomic_masses(species: tuple[str, ...]) -> NDArray[np.float64]:
     """Return one mass per ion, u; 1 for labels that are no element."""
-    known = {
-        label: float(Element(label).atomic_mass) if Element.is_valid_symbol(label) else 1.0
-        for label in set(species)
-    }
-    return np.array([known[label] for label in species])
+    numbers = [ase.data.atomic_numbers.get(label, 0) for label in species]
+    return np.where(numbers, ase.data.atomic_masses[numbers], 1.0)
 
 
 def drift(trajectory: Trajectory, mobile: NDArray[np.intp]) -> tuple[NDArray[np.float64], str]:

@@ -67,7 +67,18 @@ class Window:
     @property
     def bandwidth_blocks(self) -> int:
         """Blocks over which contributions are correlated because their lags overlap."""
-        return int(np.ceil(self.lag_frames[-1] / self.block_frames)) + 1
+        overlap = int(np.ceil(1.5 * self.lag_frames[-1] / self.block_frames)) + 1
+        return min(overlap, self.n_blocks - 1)
+
+    @property
+    def bandwidth_share(self) -> float:
+        """Share of the run over which contributions are correlated."""
+        return (self.bandwidth_blocks + 1) / self.n_blocks
+
+    @property
+    def degrees_of_freedom(self) -> float:
+        """Degrees of freedom of an error from time blocks with Bartlett weights."""
+        return max(1.0, 1.5 / self.bandwidth_share - 1)
 
 
 def windows(n_frames: int, timestep_ps: float, shortest_ps: float) -> list[Window]:

@@ -17,8 +17,11 @@ from ionsieve.md_analysis.trajectory import Trajectory
 
 _MARK = b"configuration="
 
+#: A file mapped into memory, or unpacked.
+Content = bytes | mmap.mmap
 
-def read_bytes(path: Path) -> tuple[bytes | mmap.mmap, tuple[str, ...]]:
+
+def read_bytes(path: Path) -> tuple[Content, tuple[str, ...]]:
     """Return a file's bytes, mapped if plain, unpacked if gzipped, and notes on what is missing.
 
     Raises
@@ -54,6 +57,11 @@ def _unpack(path: Path) -> tuple[bytes, tuple[str, ...]]:
     if unpacker.eof:
         return b"".join(parts), ()
     return b"".join(parts), (f"{path.name} is cut or damaged; used as far as it can be unpacked",)
+
+
+def cut_note(path: Path, n_frames: int) -> tuple[str]:
+    """Say that a file ends in the middle of a frame."""
+    return (f"{path.name} is cut in frame {n_frames + 1}; used the {n_frames} frames before it",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +106,7 @@ def read_xdatcar(
         if after < 0:
             if content.find(_MARK, mark + len(_MARK)) >= 0:
                 raise InputError(f"frame {stream.n_frames + 1} of {path} can't be read")
-            notes += (
-                f"{path.name} is cut in frame {stream.n_frames + 1}; used the "
-                f"{stream.n_frames} frames before it",
-            )
+            notes += cut_note(path, stream.n_frames)
             break
         stream.take(cell)
         mark = content.find(_MARK, after)
