@@ -251,17 +251,19 @@ def test_killed_dynamics_leaves_usable_files_and_stopcar_ends_it(write_inputs):
 
     def started():
         process = subprocess.Popen([program_path()], cwd=folder, stdout=subprocess.DEVNULL)
-        wait_for(lambda: (folder / "CONTCAR").exists())
+        wait_for(lambda: (folder / "OSZICAR").exists())
+        wait_for(lambda: (folder / "OSZICAR").stat().st_size > 10_000)
         return process
 
     process = started()
     process.kill()
     process.wait()
-    assert len(Oszicar(folder / "OSZICAR").ionic_steps) > 10
+    # The last line may be cut, as in VASP's own files.
+    assert (folder / "OSZICAR").read_text().count(" T= ") > 50
     assert Poscar.from_file(folder / "CONTCAR").velocities is not None
     assert (folder / "XDATCAR").stat().st_size > 1000
     shutil.copy(folder / "CONTCAR", folder / "POSCAR")
-    (folder / "CONTCAR").unlink()
+    (folder / "OSZICAR").unlink()
     process = started()
     (folder / "STOPCAR").write_text("LSTOP = .TRUE.\n")
     assert process.wait(timeout=30) == 0
