@@ -61,6 +61,8 @@ class VaspSettings:
         Relax twice: the basis set changes with the cell.
     custodian
         Arguments of ``custodian.Custodian``.
+    phonon_cell_angstrom
+        Shortest edge of the supercells in which ions are displaced.
     frozen_after_seconds
         A run that writes nothing for so long is stopped and repaired; None keeps six hours.
     """
@@ -74,6 +76,7 @@ class VaspSettings:
     walltime_seconds: int | None = None
     double_relax: bool = True
     custodian: Mapping[str, Any] = field(default_factory=dict)
+    phonon_cell_angstrom: float = 20.0
     frozen_after_seconds: float | None = None
 
 
@@ -172,6 +175,7 @@ class VaspBackend:
             bulk_relax_maker=self._configure(TightRelaxMaker()),
             static_energy_maker=self._configure(StaticMaker()),
             phonon_displacement_maker=self._configure(PhononDisplacementMaker()),
+            min_length=self.settings.phonon_cell_angstrom,
             born_maker=None,
             kpath_scheme="seekpath",
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ionsieve.errors import InputError
+from ionsieve.workflows.backends.mock_vasp.potential import DEFAULT
 from ionsieve.workflows.backends.vasp import VaspBackend, VaspSettings
 
 _PROGRAM = "ionsieve-mock-vasp"
@@ -43,6 +44,7 @@ class MockVaspBackend(VaspBackend):
                 vasp_gamma_cmd=program_path(),
                 kpoints={"grid_density": 1},
                 potcar_spec=True,
+                phonon_cell_angstrom=2 * DEFAULT.cutoff_angstrom,
                 custodian={
                     "polling_time_step": _POLLING_SECONDS,
                     "monitor_freq": _POLLS_PER_MONITORING,
