@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 demo: $(READY)
-	@if [ ! -d demo ]; then cp -r examples/demo demo; fi
+	@[ -d demo ] || $(BIN)/ionsieve init demo
 	$(BIN)/ionsieve run demo/screening.yaml
 
 check: $(READY)

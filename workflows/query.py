@@ -27,9 +27,9 @@ DEFAULT_COLUMNS: dict[str, tuple[str, ...]] = {
         *("ewald_rank", "n_relaxed"),
     ),
     "conductors": (
-        *("formula", "mother_id", "dopants", "e_hull_ev_atom", "sigma_short_s_cm"),
-        *("sigma_long_s_cm", "sigma_long_s_cm_lo", "sigma_long_s_cm_hi", "sigma_300k_s_cm"),
-        *("activation_energy_ev", "haven_ratio", "passed"),
+        *("composition_id", "e_hull_ev_atom", "sigma_short_s_cm", "sigma_long_s_cm"),
+        *("sigma_long_s_cm_lo", "sigma_long_s_cm_hi", "sigma_300k_s_cm"),
+        *("activation_energy_ev", "passed"),
     ),
     "phases": ("phase_id", "formula", "state", "energy_ev_atom", "origin", "reason"),
 }
@@ -95,6 +95,7 @@ def result_table(
     columns
         Fields to show; None: a choice for the collection, less those without any value.
     """
+    from rich import box
     from rich.table import Table
 
     rows = list(rows)
@@ -104,7 +105,14 @@ def result_table(
         for name in DEFAULT_COLUMNS[collection]
         if not rows or any(row.get(name) is not None for row in rows)
     ]
-    table = Table(title=title, caption=f"{len(rows)} of {collection}")
+    # Plain and tight, so that the columns of the conductors fit a terminal of 80 characters.
+    table = Table(
+        title=title,
+        caption=f"{len(rows)} of {collection}",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
     for name in shown:
         heading, unit, form = printed_as(model, name)
         table.add_column(

@@ -201,12 +201,16 @@ class Funnel:
             key = self._conductivity_keys[composition_id]
             if key in known:
                 continue
+            done = [k for k in phase_keys if known[k] == "completed"]
             failed = [self.phases[k][0] for k in phase_keys if known[k] == "failed"]
+            material, material_uuid = self._stored(MaterialDocument, candidate.flow_key)
+            stored_phases = [self._stored(PhaseDocument, k) for k in done]
             elements = _elements(candidate.composition.formula)
             flow = conductivity_flow(
                 candidate.model_copy(update={"flow_key": key}),
-                self._stored(MaterialDocument, candidate.flow_key),
-                [self._stored(PhaseDocument, k) for k in phase_keys if known[k] == "completed"],
+                material,
+                [phase for phase, _ in stored_phases],
+                [material_uuid, *(uuid for _, uuid in stored_phases)],
                 known_missing(elements, self._library),
                 failed,
             )
@@ -227,20 +231,20 @@ class Funnel:
             for composition in self.plan.compositions
         }
 
-    def _stored(self, model: type[Any], flow_key: str) -> Any:
-        """Return the newest stored document of one kind made by one flow."""
+    def _stored(self, model: type[Any], flow_key: str) -> tuple[Any, str]:
+        """Return the newest stored document of one kind made by one flow, and its job's uuid."""
         document = next(
             iter(
                 self.job_store.query(
                     {"metadata.flow_key": flow_key, "metadata.document": model.__name__},
-                    properties=["output"],
+                    properties=["output", "uuid"],
                     sort={"completed_at": -1},
                     limit=1,
                 )
             )
         )
         fields = {k: v for k, v in document["output"].items() if not k.startswith("@")}
-        return model(**fields)
+        return model(**fields), document["uuid"]
 
     @staticmethod
     def _new(key: str, flow: Flow, stage: str, label: str) -> NewFlow:

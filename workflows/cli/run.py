@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,10 @@ def command(screening: Path, workers: int | None, retry_failed: bool, as_json: b
     Example:
       ionsieve run screening.yaml --workers 2
     """
+    # Before numpy is imported: the workers share the cores, each with one thread.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+
     from ionsieve.workflows.config import read_screening
     from ionsieve.workflows.execute import run_screening
     from ionsieve.workflows.progress import FunnelProgress

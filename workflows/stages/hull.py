@@ -16,6 +16,7 @@ def hull_gate(
     candidate: Candidate,
     material: MaterialDocument,
     phases: list[PhaseDocument],
+    input_uuids: list[str],
     known_missing: list[str],
     failed_phases: list[str],
 ) -> Response:
@@ -25,6 +26,8 @@ def hull_gate(
     ----------
     phases
         Competing phases computed with the same backend and settings.
+    input_uuids
+        Jobs that made the material and the phases.
     known_missing, failed_phases
         Known phases without an energy: not in the library, or their calculation failed.
     """
@@ -34,9 +37,7 @@ def hull_gate(
         known_missing=known_missing,
         failed_phases=failed_phases,
         max_e_hull_ev_atom=candidate.screening.hull.max_e_hull_ev_atom,
-        provenance=candidate.provenance(
-            [*material.provenance.input_uuids, *(p.provenance.input_uuids[0] for p in phases)]
-        ),
+        provenance=candidate.provenance(input_uuids),
     )
     if not document.passed:
         return Response(output=document)
@@ -48,10 +49,11 @@ def conductivity_flow(
     candidate: Candidate,
     material: MaterialDocument,
     phases: list[PhaseDocument],
+    input_uuids: list[str],
     known_missing: list[str],
     failed_phases: list[str],
 ) -> Flow:
     """Return the flow of one relaxed material: hull gate, then molecular dynamics."""
-    gate = hull_gate(candidate, material, phases, known_missing, failed_phases)
+    gate = hull_gate(candidate, material, phases, input_uuids, known_missing, failed_phases)
     candidate.tag(gate, "hull", HullDocument)
     return Flow([gate], name=f"conductivity of {candidate.composition.composition_id}")
