@@ -15,13 +15,17 @@ from pymatgen.core.structure import Structure
 from ionsieve.ewald.ranking import RankedArrangement, Ranking
 from ionsieve.ewald.search import rank
 from ionsieve.ewald.solid_solution import SolidSolution, Sublattice
+from ionsieve.ewald.spectrum import EnergyHistogram, energy_histogram, sample
 from ionsieve.ewald.voids import find_voids
 
 __all__ = [
+    "EnergyHistogram",
     "RankedArrangement",
     "Ranking",
     "SolidSolution",
     "Sublattice",
+    "energy_histogram",
     "find_voids",
     "rank",
+    "sample",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core.structure import Structure
 
+from ionsieve.ewald.kernels.arrangements import Pool, arrangement_energy
 from ionsieve.ewald.solid_solution import SolidSolution
 
 
@@ -37,6 +38,16 @@ class RankedArrangement:
     def structure(self) -> Structure:
         """The supercell as a pymatgen Structure with oxidation states."""
         return self.space.structure(self.labels)
+
+
+def pool_entries(pool: Pool, space: SolidSolution) -> tuple[RankedArrangement, ...]:
+    """Return the arrangements of a pool, lowest first."""
+    entries = []
+    for slot in pool.order[: pool.size[0]]:
+        labels = pool.labels[slot]
+        energy = float(arrangement_energy(labels, space.model))
+        entries.append(RankedArrangement(energy, int(pool.degeneracies[slot]), labels, space))
+    return tuple(entries)
 
 
 @dataclass(frozen=True)

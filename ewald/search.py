@@ -15,10 +15,10 @@ from ionsieve.errors import InputError
 from ionsieve.ewald.annealing import anneal_runs
 from ionsieve.ewald.checkpoint import Checkpoint
 from ionsieve.ewald.kernels.annealing import anneal, offer_neighbours
-from ionsieve.ewald.kernels.arrangements import Model, Pool, arrangement_energy, new_pool
+from ionsieve.ewald.kernels.arrangements import Model, Pool, new_pool
 from ionsieve.ewald.levels import Choice, Tree
 from ionsieve.ewald.parallel import Team
-from ionsieve.ewald.ranking import RankedArrangement, Ranking
+from ionsieve.ewald.ranking import Ranking, pool_entries
 from ionsieve.ewald.solid_solution import SolidSolution
 from ionsieve.ewald.tree_search import Limits, Progress, search_tree
 
@@ -116,7 +116,7 @@ def rank(
         progress = _search(_Task(space, tree, pool, seed, team, limits), chosen, start)
         pool = team.share(pool)
     seconds_taken = time.perf_counter() - start
-    return _ranking(space, tree, pool, progress, chosen, seconds_taken, compile_seconds)
+    return _ranking(space, pool, progress, chosen, seconds_taken, compile_seconds)
 
 
 def _search(task: _Task, method: Method, start: float) -> Progress:
@@ -145,18 +145,13 @@ def _part(start: float, deadline: float) -> float:
 
 def _ranking(
     space: SolidSolution,
-    tree: Tree,
     pool: Pool,
     progress: Progress,
     method: str,
     seconds: float,
     compile_seconds: float,
 ) -> Ranking:
-    entries = []
-    for slot in pool.order[: pool.size[0]]:
-        labels = pool.labels[slot]
-        energy = float(arrangement_energy(labels, tree.model))
-        entries.append(RankedArrangement(energy, int(pool.degeneracies[slot]), labels, space))
+    entries = pool_entries(pool, space)
     lower = entries[0].energy_ev if progress.finished else progress.lower_bound_ev
     return Ranking(
         n_arrangements=space.n_arrangements,
@@ -167,7 +162,7 @@ def _ranking(
         seconds=seconds,
         compile_seconds=compile_seconds,
         lower_bound_ev=lower,
-        entries=tuple(entries),
+        entries=entries,
     )
 
 

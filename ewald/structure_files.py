@@ -15,7 +15,7 @@ from pymatgen.io.vasp import Poscar
 
 from ionsieve.errors import InputError, IonSieveError
 from ionsieve.ewald.ranking import Ranking
-from ionsieve.ewald.sublattices import parse_species
+from ionsieve.ewald.sublattices import charge_of, parse_species
 
 
 def read_parent(path: str | Path, charges: list[str]) -> Structure:
@@ -45,7 +45,7 @@ def read_parent(path: str | Path, charges: list[str]) -> Structure:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path} can't be read as a structure ({reason}): give a CIF") from error
     if charges:
-        states = {s.symbol: s.oxi_state for s in map(parse_species, charges)}
+        states = {parse_species(s).symbol: charge_of(s) for s in charges}
         missing = {e.symbol for e in structure.composition.elements} - set(states)
         if missing:
             raise InputError(f"--charges lacks {', '.join(sorted(missing))}: name every element")

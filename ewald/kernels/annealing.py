@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from ionsieve.ewald.kernels import entry, inner
 from ionsieve.ewald.kernels.arrangements import arrangement_energy, offer, pool_threshold
 
 
-@njit(cache=True)
+@inner()
 def random_below(limit, state):  # type: ignore[no-untyped-def]
     """Return a random float64 in [0, limit); xorshift64*, doi:10.1145/2845077.
 
@@ -28,7 +28,7 @@ def random_below(limit, state):  # type: ignore[no-untyped-def]
     return limit * ((x * np.uint64(2685821657736338717)) >> np.uint64(11)) * 2.0**-53
 
 
-@njit(cache=True)
+@entry()
 def site_potentials(labels, model, out):  # type: ignore[no-untyped-def]
     """Write the potential of all other ions at each variable site, eV/e."""
     n = labels.size
@@ -40,7 +40,7 @@ def site_potentials(labels, model, out):  # type: ignore[no-untyped-def]
         out[i] = total
 
 
-@njit(cache=True)
+@entry()
 def swap_cost(i, j, labels, potentials, model):  # type: ignore[no-untyped-def]
     """Return the energy change of swapping two sites' labels, eV."""
     a, b = labels[i], labels[j]
@@ -53,7 +53,7 @@ def swap_cost(i, j, labels, potentials, model):  # type: ignore[no-untyped-def]
     return cost + 0.5 * (new_j * new_j - old_j * old_j) * model.interaction[j, j]
 
 
-@njit(cache=True)
+@inner()
 def apply_swap(i, j, labels, potentials, model):  # type: ignore[no-untyped-def]
     """Swap two sites' labels and update the potentials."""
     step_i = model.charges[i, labels[j]] - model.charges[i, labels[i]]
@@ -68,7 +68,7 @@ def apply_swap(i, j, labels, potentials, model):  # type: ignore[no-untyped-def]
     potentials[j] -= step_j * row_j[j]
 
 
-@njit(cache=True)
+@entry()
 def anneal(labels, starts, model, hot_ev, cold_ev, n_steps, seed, pool):  # type: ignore[no-untyped-def]
     """Cool one arrangement geometrically; offer the low ones met. Return the final energy (eV).
 
@@ -131,7 +131,7 @@ def anneal(labels, starts, model, hot_ev, cold_ev, n_steps, seed, pool):  # type
     return best
 
 
-@njit(cache=True)
+@entry()
 def offer_neighbours(labels, starts, model, pool):  # type: ignore[no-untyped-def]
     """Offer every arrangement one swap away that is low enough; return how many entered."""
     potentials = np.empty(labels.size)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from ionsieve.ewald.kernels import entry, inner
 
 #: Energies are compared in whole multiples of this (eV); below it arrangements tie, and their
 #: canonical labels decide the order.
@@ -77,7 +78,7 @@ def new_pool(n_slots: int, n_sites: int) -> Pool:
     )
 
 
-@njit(cache=True)
+@entry()
 def arrangement_energy(labels, model):  # type: ignore[no-untyped-def]
     """Return the energy of an arrangement, eV."""
     n = labels.size
@@ -93,7 +94,7 @@ def arrangement_energy(labels, model):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(cache=True)
+@inner()
 def canonicalise(labels, permutations, out):  # type: ignore[no-untyped-def]
     """Write the lexicographically largest symmetry image; return the degeneracy."""
     n = labels.size
@@ -116,7 +117,7 @@ def canonicalise(labels, permutations, out):  # type: ignore[no-untyped-def]
     return permutations.shape[0] // n_equal
 
 
-@njit(cache=True)
+@entry()
 def pool_threshold(pool):  # type: ignore[no-untyped-def]
     """Return the energy (eV) above which nothing can enter the pool."""
     worst = pool.limit[0]
@@ -125,7 +126,7 @@ def pool_threshold(pool):  # type: ignore[no-untyped-def]
     return np.inf if worst == NO_LIMIT else (worst + 2) * QUANTUM_EV
 
 
-@njit(cache=True)
+@inner()
 def compare(quantum, canonical, pool, slot):  # type: ignore[no-untyped-def]
     """Return 1 if an arrangement comes after the one in a slot, -1 if before, 0 if it is it."""
     if quantum != pool.quanta[slot]:
@@ -136,7 +137,7 @@ def compare(quantum, canonical, pool, slot):  # type: ignore[no-untyped-def]
     return 0
 
 
-@njit(cache=True)
+@entry()
 def offer(labels, model, pool):  # type: ignore[no-untyped-def]
     """Put an arrangement into the pool if it is among the lowest and new.
 
@@ -146,7 +147,7 @@ def offer(labels, model, pool):  # type: ignore[no-untyped-def]
     n = labels.size
     canonical = np.empty(n, dtype=np.uint8)
     degeneracy = canonicalise(labels, model.permutations, canonical)
-    quantum = np.int64(np.round(arrangement_energy(canonical, model) / QUANTUM_EV))
+    quantum = np.int64(np.floor(arrangement_energy(canonical, model) / QUANTUM_EV + 0.5))
     size, capacity = pool.size[0], pool.quanta.size
     # Binary search for the first row that comes after the new arrangement.
     low, high = 0, size

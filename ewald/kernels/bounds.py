@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ionsieve.ewald.kernels import inner
 
 
-@njit(cache=True)
+@inner()
 def half_pair_sums(pairs, n, n_picks, out):  # type: ignore[no-untyped-def]
     """Write half the sum of each site's smallest pair costs with sites after a position.
 
@@ -39,7 +40,7 @@ def half_pair_sums(pairs, n, n_picks, out):  # type: ignore[no-untyped-def]
                     total += smallest[s]
 
 
-@njit(cache=True)
+@inner()
 def choice_bound(fields, half_sums, start, n, n_left, smallest):  # type: ignore[no-untyped-def]
     """Return a lower bound of ``n_left`` more picks at positions start ... n - 1, eV.
 
@@ -70,7 +71,7 @@ def choice_bound(fields, half_sums, start, n, n_left, smallest):  # type: ignore
     return total
 
 
-@njit(cache=True)
+@inner()
 def insertion_order(sites, fields, extra, n):  # type: ignore[no-untyped-def]
     """Sort sites and fields in place by ascending ``fields + extra``."""
     keys = np.empty(n)

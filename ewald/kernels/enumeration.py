@@ -14,9 +14,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ionsieve.ewald.kernels import entry, inner
 from ionsieve.ewald.kernels.arrangements import arrangement_energy, offer, pool_threshold
 from ionsieve.ewald.kernels.bounds import choice_bound, half_pair_sums, insertion_order
 
@@ -99,7 +99,7 @@ def new_work(n_sites: int, n_picks: int) -> Work:
     )
 
 
-@njit(cache=True)
+@inner()
 def open_sites(labels, first, level, out):  # type: ignore[no-untyped-def]
     """Write the free sites of a node at and after position ``first``; return how many."""
     n_open = 0
@@ -110,7 +110,7 @@ def open_sites(labels, first, level, out):  # type: ignore[no-untyped-def]
     return n_open
 
 
-@njit(cache=True)
+@inner()
 def open_fields(labels, sites, n_open, level, model, out):  # type: ignore[no-untyped-def]
     """Write the cost of picking each open site alone, eV."""
     for k in range(n_open):
@@ -122,7 +122,7 @@ def open_fields(labels, sites, n_open, level, model, out):  # type: ignore[no-un
         out[k] = step * total
 
 
-@njit(cache=True)
+@inner()
 def pair_terms(sites, n_open, level, model, out):  # type: ignore[no-untyped-def]
     """Write the pair costs of the open sites, eV."""
     for a in range(n_open):
@@ -132,7 +132,7 @@ def pair_terms(sites, n_open, level, model, out):  # type: ignore[no-untyped-def
             out[a, b] = step * step * model.interaction[i, sites[b]]
 
 
-@njit(cache=True)
+@inner()
 def pair_minima(fields, pairs, start, n, n_lanes, best, row):  # type: ignore[no-untyped-def]
     """Write, for every lane, the least cost of two more picks at positions >= start.
 
@@ -174,7 +174,7 @@ def pair_minima(fields, pairs, start, n, n_lanes, best, row):  # type: ignore[no
             best[lane] = v0 if v0 < best[lane] else best[lane]
 
 
-@njit(cache=True)
+@inner()
 def offer_pairs(block, lane, nodes, n_picks, level, model, pool, work):  # type: ignore[no-untyped-def]
     """Offer every pair that brings one parent below the threshold."""
     n = work.n_open[0]
@@ -193,7 +193,7 @@ def offer_pairs(block, lane, nodes, n_picks, level, model, pool, work):  # type:
                 labels[sites[j]] = level.codes[0]
 
 
-@njit(cache=True)
+@inner()
 def complete_blocks(first, last, nodes, n_picks, level, model, pool, work):  # type: ignore[no-untyped-def]
     """Evaluate the parents of blocks first ... last - 1; return the number of arrangements."""
     n = work.n_open[0]
@@ -214,7 +214,7 @@ def complete_blocks(first, last, nodes, n_picks, level, model, pool, work):  # t
     return evaluated
 
 
-@njit(cache=True)
+@inner()
 def complete_few(node, n_picks, level, model, pool, work):  # type: ignore[no-untyped-def]
     """Evaluate a node with no or one pick left; return the number of arrangements."""
     labels = node.copy()
@@ -230,7 +230,7 @@ def complete_few(node, n_picks, level, model, pool, work):  # type: ignore[no-un
     return work.n_open[0] if n_picks else 1
 
 
-@njit(cache=True)
+@inner()
 def add_parent(number, depth, work):  # type: ignore[no-untyped-def]
     """Put the parent on top of the stack into its block; return the block."""
     block = work.stack_picks[depth - 1] + 1 if depth > 0 else 0
@@ -245,7 +245,7 @@ def add_parent(number, depth, work):  # type: ignore[no-untyped-def]
     return block
 
 
-@njit(cache=True)
+@inner()
 def walk_node(number, nodes, n_picks, prune, level, model, pool, work):  # type: ignore[no-untyped-def]
     """Make all but the last two picks of the node in hand; return the arrangements evaluated."""
     n = work.n_open[0]
@@ -285,7 +285,7 @@ def walk_node(number, nodes, n_picks, prune, level, model, pool, work):  # type:
     return evaluated
 
 
-@njit(cache=True)
+@inner()
 def take_node(labels, first, n_picks, prune, level, model, pool, work, wanted):  # type: ignore[no-untyped-def]
     """Write a node's open sites, in the order of picking, to ``wanted``; return how many.
 
@@ -306,7 +306,7 @@ def take_node(labels, first, n_picks, prune, level, model, pool, work, wanted): 
     return n
 
 
-@njit(cache=True)
+@entry()
 def search_nodes(nodes, first, n_picks, prune, level, model, pool, work):  # type: ignore[no-untyped-def]
     """Evaluate or exclude every completion of some nodes; the lowest go into the pool.
 
@@ -367,7 +367,7 @@ def search_nodes(nodes, first, n_picks, prune, level, model, pool, work):  # typ
     return evaluated
 
 
-@njit(cache=True)
+@entry()
 def node_bounds(nodes, first, n_picks, level, model, out):  # type: ignore[no-untyped-def]
     """Write a lower bound of every completion of each node, eV; infinite if there is none."""
     n_sites = level.sites.size

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
+from ionsieve.ewald.kernels import entry
 
 
-@njit(cache=True)
+@entry()
 def real_space_rows(lattice, frac_coords, rows, images, cutoff, alpha, out):  # type: ignore[no-untyped-def]
     """Add sum_T erfc(alpha |r_ij + T|) / |r_ij + T| to rows of the Ewald matrix.
 

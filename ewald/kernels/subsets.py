@@ -7,10 +7,11 @@ tree that is cut at the first non-canonical prefix still meets one member of eve
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ionsieve.ewald.kernels import entry, inner
 
 
-@njit(cache=True)
+@inner()
 def count_equal_images(indicator, permutations):  # type: ignore[no-untyped-def]
     """Return how many operations keep a subset, or 0 if it is not canonical."""
     n_equal = 0
@@ -28,7 +29,7 @@ def count_equal_images(indicator, permutations):  # type: ignore[no-untyped-def]
     return n_equal
 
 
-@njit(cache=True)
+@entry()
 def next_canonical_subsets(permutations, state, out, n_equal_out):  # type: ignore[no-untyped-def]
     """Write the next canonical subsets in lexicographic order; return how many.
 

@@ -90,7 +90,7 @@ def test_every_method_agrees_with_brute_force(space, keep):
 @given(small_spaces())
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_degeneracies_add_up_and_structures_have_the_stated_energy(space):
-    ranking = rank(space, keep=1000, method="exhaustive")
+    ranking = rank(space, keep=20_000, method="exhaustive")
     assert sum(e.degeneracy for e in ranking.entries) == space.n_arrangements
     for entry in (ranking.entries[0], ranking.entries[-1]):
         assert EwaldSummation(entry.structure).total_energy == pytest.approx(

@@ -77,17 +77,14 @@ def _rank(parent: Path, options: dict[str, Any], comm: Any) -> tuple[Ranking, So
 
     if options["histogram"] and options["out"] is None:
         raise InputError("--histogram writes files: name their folder with --out")
-    rules = {
-        "replace": _replacements(options["replace"]),
-        "vacate": _counts(options["vacate"], "--vacate", "Na:2"),
-        "insert": _counts(options["insert"], "--insert", "Na+:2"),
-    }
     space = SolidSolution.from_structure(
         read_parent(parent, options["charges"].split()),
         _supercell(options["supercell"]),
+        replace=_replacements(options["replace"]),
+        vacate=_counts(options["vacate"], "--vacate", "Na:2"),
+        insert=_counts(options["insert"], "--insert", "Na+:2"),
         min_distance=options["min_distance"],
         symprec=options["symprec"],
-        **rules,
     )
     report, close = _progress_bar(space, comm)
     try:
@@ -198,9 +195,12 @@ def _write(ranking: Ranking, space: SolidSolution, folder: Path, with_histogram:
     import matplotlib
 
     matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
     from ionsieve.ewald.spectrum import energy_histogram
 
     histogram = energy_histogram(space)
     (folder / "histogram.json").write_text(json.dumps(histogram.to_dict()))
-    axes = histogram.plot()
-    axes.figure.savefig(folder / "histogram.png", dpi=150)
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    histogram.plot(axes)
+    figure.savefig(folder / "histogram.png", dpi=150)
