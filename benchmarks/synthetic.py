@@ -90,7 +90,7 @@ def _assemble(
 ) -> Known:
     """Add vibrations and a framework, and put everything in a cubic cell."""
     n_ions = run.n_mobile + run.n_framework
-    edge = HOP_ANGSTROM * max(4, round(n_ions ** (1 / 3)) + 1)
+    edge = HOP_ANGSTROM * max(6, round(n_ions ** (1 / 3)) + 1)
     sites = np.stack(np.meshgrid(*[np.arange(0, edge - 1, HOP_ANGSTROM)] * 3), axis=-1)
     sites = sites.reshape(-1, 3)
     chosen = rng.permutation(len(sites))[:n_ions]

@@ -17,6 +17,9 @@ CM2_S_PER_ANGSTROM2_PS = 1e-4
 #: Shortest lag of the ladder: beyond the vibrations of a solid.
 SHORTEST_LAG_PS = 0.5
 
+#: Degrees of freedom granted to the comparison of two windows.
+_LEAST_COMPARISON_DOF = 5.0
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -181,6 +184,8 @@ def climb(
 def _agree(short: Slope, long: Slope) -> bool:
     difference = short.diffusivity_angstrom2_ps - long.diffusivity_angstrom2_ps
     error = estimate(difference, short.scalar_residuals - long.scalar_residuals, long.window)
-    # A window rejected by chance costs more than one kept: the most cautious quantile.
-    t = float(scipy.stats.t.ppf(0.975, long.window.degrees_of_freedom))
+    # Cautious where time blocks are few, since a window rejected by chance costs precision; but
+    # not so much that the longest windows could contradict nothing.
+    dof = max(long.window.degrees_of_freedom, _LEAST_COMPARISON_DOF)
+    t = float(scipy.stats.t.ppf(0.975, dof))
     return abs(difference) <= t * error.standard_error
