@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test check format clean
+.PHONY: help setup demo test check format constraints clean
 
 help:
 	@echo "make demo    screen seven sulfides with the mocked DFT, from CIF to ranked conductors"
@@ -37,6 +37,14 @@ test: check
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# After a change of pyproject.toml: resolve anew in a clean environment and write it down.
+constraints:
+	rm -rf build/constraints
+	$(PYTHON) -m venv build/constraints
+	build/constraints/bin/pip install --quiet --disable-pip-version-check ".[dev,mpi,notebooks]"
+	(echo "# Exact versions for a reproducible set-up; regenerate with: make constraints"; \
+	 build/constraints/bin/pip freeze --exclude ionsieve) > constraints.txt
 
 clean:
 	rm -rf demo
