@@ -99,7 +99,7 @@ class _Search:
         self.team, self.limits = team, limits
         self.prefix = _prefix(tree)
         self.n_picks = tree.inner.count - self.prefix
-        self.work: Work = new_work(len(tree.inner.sites), self.n_picks)
+        self.work: Work = new_work(len(tree.inner.sites), self.n_picks, prune)
         self.progress = Progress()
         self.stopped = False
 

@@ -2,8 +2,8 @@
 
 A *node* is an arrangement whose last choice is open: some of the innermost sublattice's free
 sites still have to change from the background to the picked species. With the others fixed, a
-choice costs ``E + sum F_i + sum J_ij`` over the picked sites. All but the last two picks are made
-one by one (a *parent*); the pairs that complete parents with the same last pick are evaluated
+choice costs ``E + sum F_i + sum J_ij`` over the picked sites. All but the last few picks, the
+tail, are made one by one (a *parent*); the tails of parents with the same last pick are evaluated
 together, one parent per vector lane.
 
 Loops are written out: array expressions would take numba seconds more to compile.
@@ -11,6 +11,7 @@ Loops are written out: array expressions would take numba seconds more to compil
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -19,9 +20,14 @@ from numpy.typing import NDArray
 from ionsieve.ewald.kernels import entry, inner
 from ionsieve.ewald.kernels.arrangements import arrangement_energy, offer, pool_threshold
 from ionsieve.ewald.kernels.bounds import choice_bound, half_pair_sums, insertion_order
+from ionsieve.ewald.kernels.tails import tail_minima
 
 #: Parents evaluated side by side; a multiple of the widest vector.
 _MAX_LANES = 128
+#: Most picks left to the lanes without pruning, and picks left to them with pruning.
+_TAIL, _PRUNED_TAIL = 4, 3
+#: Wanted arrangements for each parent.
+_PER_PARENT = 1000
 #: Memory the waiting parents may take, bytes.
 _LANE_BYTES = 40_000_000
 
@@ -60,7 +66,10 @@ class Work(NamedTuple):
         Cost of each further pick at each depth.
     stack_energies : (n_picks,) float64, eV
     stack_picks : (n_picks,) int64
-    scratch : (2, max(n_lanes, n_picks)) float64
+    scratch : (4, max(n_lanes, n_picks)) float64
+    shifted : (2, n_sites, n_lanes) float64, eV
+    n_tail : (1,) int64
+        Picks of a tail.
     """
 
     fields: NDArray[np.float64]
@@ -76,9 +85,27 @@ class Work(NamedTuple):
     stack_energies: NDArray[np.float64]
     stack_picks: NDArray[np.int64]
     scratch: NDArray[np.float64]
+    shifted: NDArray[np.float64]
+    n_tail: NDArray[np.int64]
 
 
-def new_work(n_sites: int, n_picks: int) -> Work:
+def tail_length(n_sites: int, n_picks: int, prune: bool) -> int:
+    """Return how many picks to leave to the vector lanes.
+
+    Parents have to be few against what they stand for; but a parent that holds something low is
+    gone through one by one, and nothing is cut inside a tail.
+    """
+    if prune:
+        return min(n_picks, _PRUNED_TAIL)
+    tail = 2
+    while tail < min(n_picks, _TAIL) and (
+        math.comb(n_sites, n_picks) < _PER_PARENT * math.comb(n_sites - tail, n_picks - tail)
+    ):
+        tail += 1
+    return min(n_picks, tail)
+
+
+def new_work(n_sites: int, n_picks: int, prune: bool) -> Work:
     """Return empty work arrays for nodes with ``n_picks`` picks left."""
     n_lanes = int(min(max(_LANE_BYTES // (8 * n_sites**2) // 8 * 8, 8), _MAX_LANES))
     size = max(n_picks, 1)
@@ -95,7 +122,9 @@ def new_work(n_sites: int, n_picks: int) -> Work:
         stack=np.zeros((size, n_sites)),
         stack_energies=np.zeros(size),
         stack_picks=np.zeros(size, dtype=np.int64),
-        scratch=np.zeros((2, max(n_lanes, size))),
+        scratch=np.zeros((4, max(n_lanes, size))),
+        shifted=np.zeros((2, n_sites, n_lanes)),
+        n_tail=np.array([tail_length(n_sites, n_picks, prune)]),
     )
 
 
@@ -133,70 +162,51 @@ def pair_terms(sites, n_open, level, model, out):  # type: ignore[no-untyped-def
 
 
 @inner()
-def pair_minima(fields, pairs, start, n, n_lanes, best, row):  # type: ignore[no-untyped-def]
-    """Write, for every lane, the least cost of two more picks at positions >= start.
-
-    Parameters
-    ----------
-    fields : (n_sites, n_lanes) float64, eV
-    pairs : (n_sites, n_sites) float64, eV
-    start, n, n_lanes : int
-        First and last + 1 position, lanes in use.
-    best, row : (n_lanes,) float64, eV
-        Result and scratch.
-    """
-    for lane in range(n_lanes):
-        best[lane] = np.inf
-    for i in range(start, n - 1):
-        for lane in range(n_lanes):
-            row[lane] = np.inf
-        j = i + 1
-        while j + 3 < n:
-            c0, c1, c2, c3 = pairs[i, j], pairs[i, j + 1], pairs[i, j + 2], pairs[i, j + 3]
-            for lane in range(n_lanes):
-                v0 = fields[j, lane] + c0
-                v1 = fields[j + 1, lane] + c1
-                v2 = fields[j + 2, lane] + c2
-                v3 = fields[j + 3, lane] + c3
-                v0 = v1 if v1 < v0 else v0
-                v2 = v3 if v3 < v2 else v2
-                v0 = v2 if v2 < v0 else v0
-                row[lane] = v0 if v0 < row[lane] else row[lane]
-            j += 4
-        while j < n:
-            c0 = pairs[i, j]
-            for lane in range(n_lanes):
-                v0 = fields[j, lane] + c0
-                row[lane] = v0 if v0 < row[lane] else row[lane]
-            j += 1
-        for lane in range(n_lanes):
-            v0 = row[lane] + fields[i, lane]
-            best[lane] = v0 if v0 < best[lane] else best[lane]
-
-
-@inner()
-def offer_pairs(block, lane, nodes, n_picks, level, model, pool, work):  # type: ignore[no-untyped-def]
-    """Offer every pair that brings one parent below the threshold."""
-    n = work.n_open[0]
-    sites, fields, pairs = work.sites, work.fields[block], work.pairs
-    energy = work.energies[block, lane]
+def offer_tails(block, lane, nodes, n_picks, level, model, pool, work):  # type: ignore[no-untyped-def]
+    """Offer every tail that brings one parent below the threshold."""
+    n, n_tail = work.n_open[0], work.n_tail[0]
+    sites, fields = work.sites, work.fields[block]
     labels = nodes[work.nodes[block, lane]].copy()
-    for pick in range(n_picks - 2):
+    for pick in range(n_picks - n_tail):
         labels[sites[work.picks[block, lane, pick]]] = level.codes[1]
-    for i in range(block, n - 1):
-        for j in range(i + 1, n):
-            if energy + (fields[i, lane] + (fields[j, lane] + pairs[i, j])) <= pool_threshold(pool):
-                labels[sites[i]] = level.codes[1]
-                labels[sites[j]] = level.codes[1]
-                offer(labels, model, pool)
-                labels[sites[i]] = level.codes[0]
-                labels[sites[j]] = level.codes[0]
+    # The costs of further picks at each depth, so that the last pick is one addition.
+    further = np.empty((n_tail, n))
+    costs = np.empty(n_tail)
+    tail = np.empty(n_tail, dtype=np.int64)
+    for k in range(block, n):
+        further[0, k] = fields[k, lane]
+    costs[0] = work.energies[block, lane]
+    depth = 0
+    tail[0] = block - 1
+    while depth >= 0:
+        if depth == n_tail - 1:
+            for pick in range(tail[depth] + 1, n):
+                if costs[depth] + further[depth, pick] <= pool_threshold(pool):
+                    for k in range(depth):
+                        labels[sites[tail[k]]] = level.codes[1]
+                    labels[sites[pick]] = level.codes[1]
+                    offer(labels, model, pool)
+                    labels[sites[pick]] = level.codes[0]
+                    for k in range(depth):
+                        labels[sites[tail[k]]] = level.codes[0]
+            depth -= 1
+            continue
+        tail[depth] += 1
+        pick = tail[depth]
+        if pick > n - (n_tail - depth):
+            depth -= 1
+            continue
+        costs[depth + 1] = costs[depth] + further[depth, pick]
+        for k in range(pick + 1, n):
+            further[depth + 1, k] = further[depth, k] + work.pairs[pick, k]
+        depth += 1
+        tail[depth] = pick
 
 
 @inner()
 def complete_blocks(first, last, nodes, n_picks, level, model, pool, work):  # type: ignore[no-untyped-def]
     """Evaluate the parents of blocks first ... last - 1; return the number of arrangements."""
-    n = work.n_open[0]
+    n, n_tail = work.n_open[0], work.n_tail[0]
     evaluated = 0
     for block in range(first, last):
         filled = work.filled[block]
@@ -204,13 +214,17 @@ def complete_blocks(first, last, nodes, n_picks, level, model, pool, work):  # t
             continue
         # Whole vectors: the surplus lanes hold old numbers and are not looked at.
         n_lanes = (filled + 7) // 8 * 8
-        best = work.scratch[0]
-        pair_minima(work.fields[block], work.pairs, block, n, n_lanes, best, work.scratch[1])
+        best = tail_minima(
+            work.fields[block], work.pairs, block, n, n_lanes, n_tail, work.scratch, work.shifted
+        )
         for lane in range(filled):
             if work.energies[block, lane] + best[lane] <= pool_threshold(pool):
-                offer_pairs(block, lane, nodes, n_picks, level, model, pool, work)
+                offer_tails(block, lane, nodes, n_picks, level, model, pool, work)
         work.filled[block] = 0
-        evaluated += filled * ((n - block) * (n - block - 1) // 2)
+        n_tails = 1
+        for pick in range(n_tail):
+            n_tails = n_tails * (n - block - pick) // (pick + 1)
+        evaluated += filled * n_tails
     return evaluated
 
 
@@ -250,7 +264,7 @@ def walk_node(number, nodes, n_picks, prune, level, model, pool, work):  # type:
     """Make all but the last two picks of the node in hand; return the arrangements evaluated."""
     n = work.n_open[0]
     n_lanes = work.energies.shape[1]
-    depth_end = n_picks - 2
+    depth_end = n_picks - work.n_tail[0]
     evaluated = 0
     depth = 0
     picks = work.stack_picks
@@ -273,7 +287,7 @@ def walk_node(number, nodes, n_picks, prune, level, model, pool, work):  # type:
         energy = work.stack_energies[depth] + work.stack[depth, pick]
         for k in range(pick + 1, n):
             work.stack[depth + 1, k] = work.stack[depth, k] + work.pairs[pick, k]
-        if prune and left >= 3:
+        if prune and left >= 2:
             bound = choice_bound(
                 work.stack[depth + 1], work.half_sums, pick + 1, n, left, work.scratch[0]
             )
