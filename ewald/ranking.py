@@ -70,8 +70,8 @@ class Ranking:
         Search alone, without compilation.
     compile_seconds : float
         Compilation, or loading from the cache.
-    lower_bound_ev : float or None
-        No arrangement is lower; None if no bound is known. Equals the first entry when certified.
+    lower_bound_ev : float
+        No arrangement is lower. Equals the first entry's energy when certified.
     entries : tuple of RankedArrangement
     """
 
@@ -82,7 +82,7 @@ class Ranking:
     method: str
     seconds: float
     compile_seconds: float
-    lower_bound_ev: float | None
+    lower_bound_ev: float
     entries: tuple[RankedArrangement, ...]
 
     @property

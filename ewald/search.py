@@ -19,6 +19,7 @@ from ionsieve.ewald.kernels.arrangements import Model, Pool, new_pool
 from ionsieve.ewald.levels import Choice, Tree
 from ionsieve.ewald.parallel import Team
 from ionsieve.ewald.ranking import Ranking, pool_entries
+from ionsieve.ewald.relaxation import relaxed_lower_bound_ev
 from ionsieve.ewald.solid_solution import SolidSolution
 from ionsieve.ewald.tree_search import Limits, Progress, search_tree
 
@@ -152,7 +153,10 @@ def _ranking(
     compile_seconds: float,
 ) -> Ranking:
     entries = pool_entries(pool, space)
-    lower = entries[0].energy_ev if progress.finished else progress.lower_bound_ev
+    lower = entries[0].energy_ev
+    if not progress.finished:
+        known = -math.inf if progress.lower_bound_ev is None else progress.lower_bound_ev
+        lower = min(lower, max(known, relaxed_lower_bound_ev(space)))
     return Ranking(
         n_arrangements=space.n_arrangements,
         n_covered=progress.n_covered,

@@ -38,7 +38,7 @@ Int = NDArray[np.int64]
 Labels = NDArray[np.uint8]
 
 #: Sites an arrangement may vary on; the kernels' scratch arrays grow with its square.
-MAX_VARIABLE_SITES = 4000
+MAX_VARIABLE_SITES = 2000
 
 
 @dataclass(frozen=True)

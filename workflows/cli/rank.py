@@ -175,7 +175,7 @@ def _print(ranking: Ranking) -> None:
         f"{ranking.n_arrangements} arrangements, {100 * ranking.coverage:.6g} % covered by "
         f"{ranking.method} in {ranking.seconds:.2f} s ({kind})"
     )
-    if not ranking.certified and ranking.lower_bound_ev is not None:
+    if not ranking.certified:
         click.echo(f"no arrangement is below {ranking.lower_bound_ev:.6f} eV")
     click.echo(f"{'rank':>4}  {'energy (eV)':>16}  {'relative':>10}  {'degeneracy':>10}")
     lowest = ranking.entries[0].energy_ev
