@@ -74,15 +74,6 @@ def test_text_reads_back_unchanged(tmp_path):
     assert read_screening(path).model_dump() == original.model_dump()
 
 
-def test_demo_is_what_init_writes(folder):
-    """One local example, in two places: its settings agree but for name and folder."""
-    settings = [
-        read_screening(path).model_dump(exclude={"name": True, "mothers": {"files"}})
-        for path in (folder / "screening.yaml", EXAMPLES / "demo" / "screening.yaml")
-    ]
-    assert settings[0] == settings[1]
-
-
 def test_nothing_is_overwritten(folder):
     before = (folder / "screening.yaml").read_text()
     result = _init(folder)
