@@ -56,22 +56,22 @@ MOTIONS: dict[str, Callable[[Run], Known]] = {
 CASES = [
     *(Case(name, motion) for name, motion in MOTIONS.items()),
     *(
+        Case(name, MOTIONS[name], n_mobile=20)
+        for name in (
+            "Brownian",
+            "hopping 0.1",
+            "back-hopping 0.1",
+            "groups of 4",
+            "two-site 0.02/ps",
+        )
+    ),
+    *(
         Case(name, MOTIONS[name], length_ps=250.0)
         for name in (
             "hopping 0.1",
             "hopping 0.02",
             "back-hopping 0.1",
             "back-hopping 0.02, slow",
-            "groups of 4",
-            "two-site 0.02/ps",
-        )
-    ),
-    *(
-        Case(name, MOTIONS[name], n_mobile=20)
-        for name in (
-            "Brownian",
-            "hopping 0.1",
-            "back-hopping 0.1",
             "groups of 4",
             "two-site 0.02/ps",
         )

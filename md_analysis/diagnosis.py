@@ -35,9 +35,11 @@ class Limits:
     n_onward : int
         Onward jumps (to a third place) without which motion may be rattling.
     n_isolated : int
-        With so few jumps in all, and none onward, no diffusion was seen.
+        With so few jumps in all no diffusion was seen.
     onward_fraction : float
         With less of the successive jumps leading onward, ions rattle.
+    slope_change : float
+        Largest relative change of D from the first window of the diffusive regime to the next.
     n_windows : int
         Windows of lags that a run must be long enough for.
     temperature_ratio : float
@@ -49,6 +51,7 @@ class Limits:
     n_onward: int = 10
     n_isolated: int = 5
     onward_fraction: float = 0.02
+    slope_change: float = 0.25
     n_windows: int = 3
     temperature_ratio: float = 1.6
 
@@ -162,7 +165,7 @@ def _unseen(evidence: Evidence, limits: Limits) -> tuple[float, str] | None:
     """Return the bound and the reason if no diffusion was seen."""
     jumps = evidence.jumps
     ion_ps = evidence.n_mobile * evidence.length_ps
-    isolated = jumps.n_jumps <= limits.n_isolated and jumps.n_onward == 0
+    isolated = jumps.n_jumps <= limits.n_isolated
     rattling = (
         jumps.n_successions >= limits.n_onward and jumps.onward_fraction <= limits.onward_fraction
     )
@@ -187,6 +190,13 @@ def _established(ladder: Ladder) -> bool:
     return ladder.onset < len(ladder.slopes) - 1
 
 
+def _slope_change(ladder: Ladder) -> float:
+    """Relative change of D between the onset and the chosen window."""
+    chosen = ladder.diffusivity.value
+    onset = ladder.estimates[ladder.onset].value
+    return abs(onset - chosen) / chosen if chosen > 0 else float("inf")
+
+
 def _doubts(evidence: Evidence, limits: Limits) -> tuple[str, ...]:
     ladder, jumps = evidence.ladder, evidence.jumps
     found = []
@@ -194,6 +204,10 @@ def _doubts(evidence: Evidence, limits: Limits) -> tuple[str, ...]:
         found.append(f"{evidence.length_ps:.3g} ps is too short to tell diffusion from rattling")
     elif not _established(ladder):
         found.append("the slope of the MSD still changes at the longest lags")
+    elif (change := _slope_change(ladder)) > limits.slope_change:
+        found.append(
+            f"D changes by {change:.0%} where lags double (limit {limits.slope_change:.0%})"
+        )
     if jumps.n_onward < limits.n_onward:
         found.append(
             f"only {jumps.n_onward} jumps led onward to a third place (limit {limits.n_onward}); "

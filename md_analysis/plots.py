@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from ionsieve.md_analysis.arrhenius import ArrheniusFit
 
 if TYPE_CHECKING:
     from ionsieve.md_analysis.analysis import TransportResult
+    from ionsieve.md_analysis.density import DensityGrid
+    from ionsieve.md_analysis.van_hove import RadialDistribution, VanHove
 
 #: Blue, orange, green and grey that differ in print and for the colour-blind.
 COLOURS = ("#0b5d8a", "#d9730d", "#3a7d44", "#6b6b6b")
@@ -133,3 +136,65 @@ def plot_arrhenius(fit: ArrheniusFit, ax: Axes | None = None) -> Axes:
     ax.set_title(title, fontsize=8.5)
     _legend(ax)
     return ax
+
+
+def plot_radial_distribution(rdf: RadialDistribution, ax: Axes | None = None) -> Axes:
+    """Draw g(r)."""
+    ax = _axes(ax)
+    ax.plot(rdf.radii_angstrom, rdf.values, color=COLOURS[0], lw=1.3)
+    ax.axhline(1, color=COLOURS[3], lw=0.7, ls=":")
+    ax.set_xlim(0, rdf.radii_angstrom[-1])
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("distance (Å)")
+    ax.set_ylabel(f"g(r), {rdf.species[0]} to {rdf.species[1]}")
+    return ax
+
+
+def plot_van_hove(van_hove: VanHove, distinct: bool = False, ax: Axes | None = None) -> Axes:
+    """Draw the self (or distinct) van Hove function as a map of lag and distance."""
+    ax = _axes(ax)
+    values = van_hove.distinct if distinct else van_hove.self_part
+    top = float(np.percentile(values, 99.5))
+    mesh = ax.pcolormesh(
+        van_hove.lags_ps,
+        van_hove.radii_angstrom,
+        values.T,
+        cmap="viridis",
+        vmin=0,
+        vmax=top or None,
+        shading="nearest",
+        rasterized=True,
+    )
+    _colour_bar(ax, mesh, "$G_d$ / mean density" if distinct else "$4\\pi r^2 G_s$ (1/Å)")
+    ax.set_xlabel("lag (ps)")
+    ax.set_ylabel("distance (Å)")
+    return ax
+
+
+def plot_density_slice(
+    density: DensityGrid, axis: int = 2, fraction: float = 0.0, ax: Axes | None = None
+) -> Axes:
+    """Draw one layer of the probability density in real proportions."""
+    ax = _axes(ax)
+    layer = density.slice_through(axis, fraction)
+    first, second = (i for i in range(3) if i != axis)
+    u, v = density.cell[first], density.cell[second]
+    # Draw the layer's two cell vectors in their plane.
+    length = np.linalg.norm(u)
+    along = v @ u / length
+    up = np.sqrt(max(v @ v - along**2, 0.0))
+    i, j = np.meshgrid(*(np.arange(n + 1) / n for n in layer.shape), indexing="ij")
+    mesh = ax.pcolormesh(i * length + j * along, j * up, layer, cmap="viridis", rasterized=True)
+    _colour_bar(ax, mesh, f"{density.species} density (1/Å³)")
+    ax.set_aspect("equal")
+    ax.set_xlabel(f"along {'abc'[first]} (Å)")
+    ax.set_ylabel(f"across, towards {'abc'[second]} (Å)")
+    return ax
+
+
+def _colour_bar(ax: Axes, mesh: QuadMesh, label: str) -> None:
+    figure = ax.get_figure(root=True)
+    if figure is not None:
+        bar = figure.colorbar(mesh, ax=ax)
+        bar.set_label(label, fontsize=8.5)
+        bar.ax.tick_params(labelsize=7.5)

@@ -278,6 +278,7 @@ def _append(first: Trajectory, second: Trajectory, number: int) -> Trajectory:
             f"segment {number} has {second.timestep_fs:g} fs between frames, the ones before "
             f"{first.timestep_fs:g}; take every n-th frame of the finer one"
         )
+    _check_same_cell(first, second, number)
     start = second.fractional[:, :, 0]
     keep = _repeated_from(first, start)
     end = first.fractional[:, :, keep - 1]
@@ -294,7 +295,7 @@ def _append(first: Trajectory, second: Trajectory, number: int) -> Trajectory:
     return replace(
         first,
         fractional=np.concatenate([first.fractional[:, :, :keep], moved], axis=2),
-        cell=_joined_cells(first, keep, second, number),
+        cell=_joined_cells(first, keep, second),
         notes=first.notes + second.notes,
     )
 
@@ -316,16 +317,19 @@ def _repeated_from(first: Trajectory, start: NDArray[np.floating]) -> int:
     return first.n_frames
 
 
-def _joined_cells(
-    first: Trajectory, keep: int, second: Trajectory, number: int
-) -> NDArray[np.float64]:
+def _check_same_cell(first: Trajectory, second: Trajectory, number: int) -> None:
+    if first.cell.ndim == 3 or second.cell.ndim == 3:
+        return
+    difference = float(np.abs(first.cell - second.cell).max())
+    if difference > _SAME_CELL_ANGSTROM:
+        raise InputError(
+            f"the cell of segment {number} differs by {difference:.3g} Angstrom from the one "
+            "before; analyse the segments apart"
+        )
+
+
+def _joined_cells(first: Trajectory, keep: int, second: Trajectory) -> NDArray[np.float64]:
     if first.cell.ndim == 2 and second.cell.ndim == 2:
-        difference = float(np.abs(first.cell - second.cell).max())
-        if difference > _SAME_CELL_ANGSTROM:
-            raise InputError(
-                f"the cell of segment {number} differs by {difference:.3g} Angstrom from the one "
-                "before; analyse the segments apart"
-            )
         return first.cell
     parts = [
         segment.cell[:count]

@@ -180,3 +180,35 @@ def mock_vasp_energy(symbols, charges, frac_coords, cell):
         self_term = math.erfc(alpha * cutoff) / (2 * cutoff) + alpha / math.sqrt(math.pi)
         energy -= 14.39964548 * charge**2 * self_term
     return energy
+
+
+# ---- trajectory analysis
+
+
+def msd_tensor(paths, lags=None):
+    """Mean products xx, yy, zz, yz, xz, xy of displacements; paths are (ion, axis, frame)."""
+    import numpy as np
+
+    n_ions, _, n_frames = paths.shape
+    rows = []
+    for lag in range(n_frames) if lags is None else lags:
+        total, count = np.zeros((3, 3)), 0
+        for ion in range(n_ions):
+            for start in range(n_frames - lag):
+                here, there = paths[ion, :, start], paths[ion, :, start + lag]
+                step = there.astype(float) - here.astype(float)
+                total += np.outer(step, step)
+                count += 1
+        t = total / count
+        rows.append([t[0, 0], t[1, 1], t[2, 2], t[1, 2], t[0, 2], t[0, 1]])
+    return np.array(rows)
+
+
+def nearest_image_distance(a, b, cell):
+    """Distance of two points in a periodic cell by looking at 125 images."""
+    import itertools
+
+    import numpy as np
+
+    shifts = itertools.product(range(-2, 3), repeat=3)
+    return min(np.linalg.norm(a - b + np.array(s) @ cell) for s in shifts)

@@ -106,7 +106,17 @@ def test_bad_input_is_one_line_that_names_the_remedy(folder, arguments, message)
 
 def test_the_command_exits_with_2_and_no_traceback(folder):
     done = subprocess.run(
-        [sys.executable, "-m", "ionsieve", "diffusion", str(folder / "600.npz"), "--species", "Li"],
+        [
+            sys.executable,
+            "-m",
+            "ionsieve",
+            "diffusion",
+            str(folder / "600.npz"),
+            "--species",
+            "Li",
+            "--temperature",
+            "600",
+        ],
         capture_output=True,
         text=True,
         check=False,
