@@ -334,11 +334,6 @@ class SQLiteStore(Store):
                 )
         return super().newer_in(target, dict(criteria or {}), exhaustive)
 
-    def query_containing(self, text: str) -> Iterator[dict[str, Any]]:
-        """Give the documents whose JSON text contains a text, by one quick scan."""
-        for _, document in self._opened().find_text(text):
-            yield document
-
     def _is_valid(self, document: dict[str, Any]) -> bool:
         if self.validator is None or self.validator.is_valid(document):
             return True

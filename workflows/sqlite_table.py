@@ -71,11 +71,6 @@ class Table:
         rows = self._sorted_rows(criteria, sort) if sort else self._candidates(criteria)
         return self._load(rows, criteria)
 
-    def find_text(self, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Give the rows and documents whose JSON text contains a text."""
-        found = self._read(f"SELECT row FROM {self._table} WHERE instr(doc, ?) > 0", [text])
-        return self._load([row for (row,) in found], {})
-
     def count(self) -> int:
         """Count all documents."""
         return int(self._read(f"SELECT count(*) FROM {self._table}")[0][0])

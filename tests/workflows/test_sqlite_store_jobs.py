@@ -11,7 +11,6 @@ import pytest
 from jobflow import Flow, JobStore, Response, job, run_locally
 from maggma.stores import MemoryStore
 
-from ionsieve.workflows.dangling_references import DanglingReference, find_dangling_references
 from ionsieve.workflows.sqlite_store import SQLiteStore
 
 WRITER = """
@@ -90,14 +89,6 @@ def test_removed_jobs_take_their_blobs_along(job_store):
     job_store.remove_docs({"uuid": first.uuid})
     assert job_store.count({"uuid": first.uuid}) == 0
     assert job_store.additional_stores["data"].count() == before - 1
-
-
-def test_dangling_references_are_found(job_store):
-    first, _, _ = run_example(job_store)
-    assert find_dangling_references(job_store) == []
-    blob = job_store.query_one({"uuid": first.uuid})["output"]["big"]["blob_uuid"]
-    job_store.additional_stores["data"].remove_docs({"blob_uuid": blob})
-    assert find_dangling_references(job_store) == [DanglingReference(first.uuid, 1, "data", blob)]
 
 
 def test_two_writers_lose_and_double_nothing(tmp_path):
