@@ -12,7 +12,7 @@ from ionsieve.workflows.config import Screening
 from ionsieve.workflows.documents import PlanDocument
 from ionsieve.workflows.launcher import FlowStatus, JobQueue, run_queue
 from ionsieve.workflows.plan import make_plan
-from ionsieve.workflows.refresh import queue_path, refresh_collections
+from ionsieve.workflows.refresh import queue_path
 from ionsieve.workflows.report import write_report
 from ionsieve.workflows.screening import Funnel
 from ionsieve.workflows.store import open_job_store
@@ -85,6 +85,5 @@ def run_screening(
         on_progress=on_progress,
     )
     statuses = funnel.own(queue.flows())
-    refresh_collections(screening)
     report = write_report(screening, screening.resolve(f"{screening.name}-report.html"))
     return RunResult(plan, statuses, report)
