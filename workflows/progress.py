@@ -64,7 +64,7 @@ class FunnelProgress:
         """Say what is about to be screened."""
         self._console.print(
             f"{self._name}: {len(plan.mothers)} mothers ({len(plan.rejected)} rejected), "
-            f"{len(plan.compositions)} compositions",
+            f"{len(plan.compositions)} compositions ({len(plan.rejected_compositions)} rejected)",
             highlight=False,
         )
         for task in ("relax", "conductivity"):

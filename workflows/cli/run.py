@@ -69,7 +69,7 @@ def _print_outcome(screening: Path, result: RunResult) -> None:
 
     console = Console()
     settings = read_screening(screening)
-    rows = query(settings, where=None, sort="-sigma_long_s_cm", limit=20)
+    rows = query(settings, where=None, sort="-passed,-sigma_long_s_cm", limit=20)
     console.print(result_table(rows, title=f"{settings.name}: ranked conductors"))
     failed = [status for status in result.statuses if status.state == "failed"]
     for status in failed:
