@@ -99,7 +99,8 @@ class _Search:
         self.team, self.limits = team, limits
         self.prefix = _prefix(tree)
         self.n_picks = tree.inner.count - self.prefix
-        self.work: Work = new_work(len(tree.inner.sites), self.n_picks, prune)
+        self.shift = convex_shift(tree) if prune else 0.0
+        self.work: Work = new_work(len(tree.inner.sites), self.n_picks, prune, self.shift)
         self.progress = Progress()
         self.stopped = False
 
@@ -152,7 +153,9 @@ class _Search:
         bounds = np.full(len(nodes), -math.inf)
         if self.prune:
             tree = self.tree
-            node_bounds(nodes.labels, nodes.first, self.n_picks, tree.level, tree.model, bounds)
+            node_bounds(
+                nodes.labels, nodes.first, self.n_picks, self.shift, tree.level, tree.model, bounds
+            )
         return bounds
 
     def _search_round(self, nodes: Nodes, bounds: NDArray[np.float64]) -> None:
@@ -219,6 +222,16 @@ class _Search:
             n_open = int(np.sum(labels[inner.sites[first:]] == inner.background))
             total += int(weight) * math.comb(n_open, self.n_picks)
         return total
+
+
+def convex_shift(tree: Tree) -> float:
+    """Return what makes the innermost pair costs convex at a fixed number of picks, eV."""
+    inner, model = tree.inner, tree.model
+    steps = model.charges[inner.sites, inner.label] - model.charges[inner.sites, inner.background]
+    pairs = model.interaction[np.ix_(inner.sites, inner.sites)] * np.outer(steps, steps)
+    np.fill_diagonal(pairs, 0.0)
+    keep = np.eye(len(pairs)) - 1.0 / len(pairs)
+    return max(0.0, -float(np.linalg.eigvalsh(keep @ pairs @ keep)[0])) + 1e-9
 
 
 def _prefix(tree: Tree) -> int:

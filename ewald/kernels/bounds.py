@@ -84,3 +84,66 @@ def insertion_order(sites, fields, extra, n):  # type: ignore[no-untyped-def]
             fields[slot] = fields[slot - 1]
             slot -= 1
         keys[slot], sites[slot], fields[slot] = key, site, cost
+
+
+@inner()
+def relaxed_choice_bound(fields, pairs, shift, start, n, n_left, n_steps, work):  # type: ignore[no-untyped-def]
+    """Return a lower bound of ``n_left`` picks at positions >= start by convex relaxation, eV.
+
+    The cost with ``shift (x^2 - x) / 2`` added per site is convex in the fractions x picked of the
+    sites; every Frank-Wolfe step gives a bound.
+
+    Parameters
+    ----------
+    fields : (n_sites,) float64, eV
+    pairs : (n_sites, n_sites) float64, eV
+    shift : float, eV
+        Makes the pair costs convex at a fixed number of picks.
+    start, n, n_left, n_steps : int
+    work : (4, n_sites) float64
+        Scratch: fractions, their pair costs, slopes, the cheapest corner.
+    """
+    fractions, costs, slopes, corner = work[0], work[1], work[2], work[3]
+    part = n_left / (n - start)
+    for i in range(start, n):
+        fractions[i] = part
+        costs[i] = 0.0
+        for j in range(start, n):
+            costs[i] += pairs[i, j] * part
+        costs[i] -= pairs[i, i] * part
+    best = -np.inf
+    for _ in range(n_steps):
+        value = 0.0
+        for i in range(start, n):
+            linear = fields[i] - 0.5 * shift
+            slopes[i] = linear + costs[i] + shift * fractions[i]
+            value += fractions[i] * (linear + 0.5 * (costs[i] + shift * fractions[i]))
+            corner[i] = 0.0
+        slope = 0.0
+        for _ in range(n_left):
+            least = -1
+            for i in range(start, n):
+                if corner[i] == 0.0 and (least < 0 or slopes[i] < slopes[least]):
+                    least = i
+            corner[least] = 1.0
+            slope += slopes[least]
+        for i in range(start, n):
+            slope -= slopes[i] * fractions[i]
+        best = max(best, value + slope)
+        if slope > -1e-3:
+            break
+        curvature = 0.0
+        for i in range(start, n):
+            total = 0.0
+            for j in range(start, n):
+                if corner[j] == 1.0 and j != i:
+                    total += pairs[i, j]
+            # The slopes are spent: keep the step of the pair costs in their place.
+            slopes[i] = total - costs[i]
+            step = corner[i] - fractions[i]
+            curvature += step * (slopes[i] + shift * step)
+        length = 1.0 if curvature <= 0.0 else min(1.0, -slope / curvature)
+        for i in range(start, n):
+            fractions[i] += length * (corner[i] - fractions[i])
+            costs[i] += length * slopes[i]
+    return best

@@ -19,7 +19,12 @@ from numpy.typing import NDArray
 
 from ionsieve.ewald.kernels import entry, inner
 from ionsieve.ewald.kernels.arrangements import arrangement_energy, offer, pool_threshold
-from ionsieve.ewald.kernels.bounds import choice_bound, half_pair_sums, insertion_order
+from ionsieve.ewald.kernels.bounds import (
+    choice_bound,
+    half_pair_sums,
+    insertion_order,
+    relaxed_choice_bound,
+)
 from ionsieve.ewald.kernels.tails import tail_minima
 
 #: Parents evaluated side by side; a multiple of the widest vector.
@@ -28,6 +33,9 @@ _MAX_LANES = 128
 _TAIL, _PRUNED_TAIL = 4, 3
 #: Wanted arrangements for each parent.
 _PER_PARENT = 1000
+#: Frank-Wolfe steps for the bound of a node, and of a branch in it with so many picks left that
+#: the bound costs less than what it may cut.
+_RELAXATION_STEPS, _INNER_STEPS, _RELAXED_PICKS = 60, 10, 6
 #: Memory the waiting parents may take, bytes.
 _LANE_BYTES = 40_000_000
 
@@ -70,6 +78,10 @@ class Work(NamedTuple):
     shifted : (2, n_sites, n_lanes) float64, eV
     n_tail : (1,) int64
         Picks of a tail.
+    shift : (1,) float64, eV
+        Makes the pair costs convex; see :func:`relaxed_choice_bound`.
+    fractions : (4, n_sites) float64
+        Scratch of the relaxation.
     """
 
     fields: NDArray[np.float64]
@@ -87,6 +99,8 @@ class Work(NamedTuple):
     scratch: NDArray[np.float64]
     shifted: NDArray[np.float64]
     n_tail: NDArray[np.int64]
+    shift: NDArray[np.float64]
+    fractions: NDArray[np.float64]
 
 
 def tail_length(n_sites: int, n_picks: int, prune: bool) -> int:
@@ -105,7 +119,7 @@ def tail_length(n_sites: int, n_picks: int, prune: bool) -> int:
     return min(n_picks, tail)
 
 
-def new_work(n_sites: int, n_picks: int, prune: bool) -> Work:
+def new_work(n_sites: int, n_picks: int, prune: bool, shift: float = 0.0) -> Work:
     """Return empty work arrays for nodes with ``n_picks`` picks left."""
     n_lanes = int(min(max(_LANE_BYTES // (8 * n_sites**2) // 8 * 8, 8), _MAX_LANES))
     size = max(n_picks, 1)
@@ -125,6 +139,8 @@ def new_work(n_sites: int, n_picks: int, prune: bool) -> Work:
         scratch=np.zeros((4, max(n_lanes, size))),
         shifted=np.zeros((2, n_sites, n_lanes)),
         n_tail=np.array([tail_length(n_sites, n_picks, prune)]),
+        shift=np.array([shift]),
+        fractions=np.zeros((4, n_sites)),
     )
 
 
@@ -293,6 +309,19 @@ def walk_node(number, nodes, n_picks, prune, level, model, pool, work):  # type:
             )
             if energy + bound > pool_threshold(pool):
                 continue
+            if left >= _RELAXED_PICKS:
+                bound = relaxed_choice_bound(
+                    work.stack[depth + 1],
+                    work.pairs,
+                    work.shift[0],
+                    pick + 1,
+                    n,
+                    left,
+                    _INNER_STEPS,
+                    work.fractions,
+                )
+                if energy + bound > pool_threshold(pool):
+                    continue
         depth += 1
         work.stack_energies[depth] = energy
         picks[depth] = pick
@@ -382,7 +411,7 @@ def search_nodes(nodes, first, n_picks, prune, level, model, pool, work):  # typ
 
 
 @entry()
-def node_bounds(nodes, first, n_picks, level, model, out):  # type: ignore[no-untyped-def]
+def node_bounds(nodes, first, n_picks, shift, level, model, out):  # type: ignore[no-untyped-def]
     """Write a lower bound of every completion of each node, eV; infinite if there is none."""
     n_sites = level.sites.size
     sites = np.empty(n_sites, dtype=np.int64)
@@ -390,6 +419,7 @@ def node_bounds(nodes, first, n_picks, level, model, out):  # type: ignore[no-un
     pairs = np.empty((n_sites, n_sites))
     half_sums = np.empty((max(n_picks, 1), 1, n_sites))
     smallest = np.empty(n_picks + 1)
+    scratch = np.empty((4, n_sites))
     last = np.full(n_sites, -1, dtype=np.int64)
     for number in range(nodes.shape[0]):
         n = open_sites(nodes[number], first[number], level, sites)
@@ -407,4 +437,7 @@ def node_bounds(nodes, first, n_picks, level, model, out):  # type: ignore[no-un
             pair_terms(sites, n, level, model, pairs)
             half_pair_sums(pairs, n, n_picks, half_sums)
         open_fields(nodes[number], sites, n, level, model, fields)
-        out[number] += choice_bound(fields, half_sums, 0, n, n_picks, smallest)
+        out[number] += max(
+            choice_bound(fields, half_sums, 0, n, n_picks, smallest),
+            relaxed_choice_bound(fields, pairs, shift, 0, n, n_picks, _RELAXATION_STEPS, scratch),
+        )
