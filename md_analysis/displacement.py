@@ -18,13 +18,12 @@ TENSOR_PAIRS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 @njit(cache=True)
 def _to_cartesian(fractional, drift, cell, out):  # type: ignore[no-untyped-def]
-    for ion in range(fractional.shape[0]):
-        for frame in range(fractional.shape[2]):
-            a = fractional[ion, 0, frame] - drift[0, frame]
-            b = fractional[ion, 1, frame] - drift[1, frame]
-            c = fractional[ion, 2, frame] - drift[2, frame]
-            for axis in range(3):
-                out[ion, axis, frame] = a * cell[0, axis] + b * cell[1, axis] + c * cell[2, axis]
+    for frame in range(fractional.shape[1]):
+        a = fractional[0, frame] - drift[0, frame]
+        b = fractional[1, frame] - drift[1, frame]
+        c = fractional[2, frame] - drift[2, frame]
+        for axis in range(3):
+            out[axis, frame] = a * cell[0, axis] + b * cell[1, axis] + c * cell[2, axis]
 
 
 def atomic_masses(species: tuple[str, ...]) -> NDArray[np.float64]:
@@ -65,9 +64,10 @@ def paths(
     -------
     (n_ions, 3, n_frames), Angstrom, of the trajectory's dtype
     """
-    fractional = trajectory.fractional[ions]
-    out = np.empty_like(fractional)
-    _to_cartesian(fractional, drift_fractional, trajectory.mean_cell, out)
+    fractional = trajectory.fractional
+    out = np.empty((len(ions), 3, trajectory.n_frames), dtype=fractional.dtype)
+    for row, ion in enumerate(ions):
+        _to_cartesian(fractional[ion], drift_fractional, trajectory.mean_cell, out[row])
     return out
 
 

@@ -157,8 +157,11 @@ def _vibration(walks: NDArray[np.floating], dt_ps: float) -> float:
     """Rms distance from the mean position over 1 ps."""
     width = max(1, min(round(1.0 / dt_ps), walks.shape[2]))
     n_blocks = walks.shape[2] // width
-    blocks = walks[:, :, : n_blocks * width].reshape(len(walks), 3, n_blocks, width)
-    return float(np.sqrt(3 * blocks.var(axis=3, dtype=np.float64).mean()))
+    variances = [
+        walk[:, : n_blocks * width].reshape(3, n_blocks, width).var(axis=2, dtype=np.float64).mean()
+        for walk in walks
+    ]
+    return float(np.sqrt(3 * np.mean(variances)))
 
 
 def _kept(

@@ -90,8 +90,11 @@ def smooth(
     n_ions, _, n_frames = paths.shape
     width = max(1, min(round(window_ps / timestep_ps), n_frames))
     n_blocks = n_frames // width
-    blocks = paths[:, :, : n_blocks * width].reshape(n_ions, 3, n_blocks, width)
-    return np.ascontiguousarray(blocks.mean(axis=3, dtype=np.float64).transpose(0, 2, 1))
+    out = np.empty((n_ions, n_blocks, 3))
+    for ion, path in enumerate(paths):
+        blocks = path[:, : n_blocks * width].reshape(3, n_blocks, width)
+        out[ion] = blocks.mean(axis=2, dtype=np.float64).T
+    return out
 
 
 def find_jumps(
