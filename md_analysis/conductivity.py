@@ -20,7 +20,7 @@ def nernst_einstein_factor(
     Examples
     --------
     >>> round(nernst_einstein_factor(1, 100.0, 1, 300.0), 1)
-    61974.8
+    61975.0
     """
     per_m3 = n_mobile / (volume_angstrom3 * 1e-30)
     siemens_per_m = per_m3 * (charge * const.e) ** 2 / (const.k * temperature_k)

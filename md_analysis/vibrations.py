@@ -61,6 +61,14 @@ class Spectrum:
         share = np.cumsum(self.density) / self.density.sum()
         return float(self.wavenumbers_per_cm[np.searchsorted(share, 1 - _FAST_SHARE)])
 
+    @property
+    def attempt_frequency_thz(self) -> float:
+        """Mean frequency of the bands, the usual attempt frequency of jumps; NaN without bands."""
+        if not self.has_bands:
+            return float("nan")
+        mean = float((self.wavenumbers_per_cm * self.density).sum() / self.density.sum())
+        return mean / WAVENUMBER_PER_FS * 1e3
+
 
 def velocity_spectrum(trajectory: Trajectory, species: str) -> Spectrum | None:
     """Return a species' velocity spectrum; None if the run has less than 64 frames.

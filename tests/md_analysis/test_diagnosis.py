@@ -125,6 +125,11 @@ def test_kinetic_temperature_from_positions():
     assert spectrum.kinetic_temperature_k == pytest.approx(600, rel=0.35)
 
 
+def test_attempt_frequency_is_that_of_the_oscillators():
+    spectrum = velocity_spectrum(oxide(420, 2.0), "O")
+    assert spectrum.attempt_frequency_thz == pytest.approx(420 * 0.0299792458, rel=0.05)
+
+
 def test_a_random_walk_has_no_vibrations():
     walk = np.cumsum(np.random.default_rng(0).normal(0, 0.05, (2000, 8, 3)), axis=0)
     run = Trajectory.from_arrays(walk, 10 * np.eye(3), ["Na"] * 8, 10.0)
