@@ -231,16 +231,19 @@ def _check(trajectory: Trajectory, temperature_k: float | None, charge: float) -
 
 
 def _jump_length(jumps: Jumps, first: NDArray[np.floating], cell: NDArray[np.float64]) -> float:
-    """Return the length of a jump: as seen, or else the distance of neighbouring mobile ions."""
-    if jumps.n_jumps:
-        return jumps.length_angstrom
+    """Return a cautious jump length for bounds: as seen, or the distance of neighbours if more.
+
+    A few jumps seen through vibrations look too short, and without any there is only the distance
+    of neighbouring mobile ions to go by.
+    """
+    seen = jumps.length_angstrom if jumps.n_jumps else 0.0
     if len(first) < 2:
-        return 3.0
+        return max(seen, 3.0)
     delta = (first[:, None] - first[None]) @ np.linalg.inv(cell)
     delta -= np.rint(delta)
     distance = np.linalg.norm(delta @ cell, axis=2)
     np.fill_diagonal(distance, np.inf)
-    return float(np.clip(distance.min(axis=1).mean(), 2.0, 4.0))
+    return max(seen, float(np.clip(distance.min(axis=1).mean(), 2.0, 4.0)))
 
 
 def _diffusivity(ladder: Ladder, judgement: Judgement, factor: float) -> dict[str, Any]:

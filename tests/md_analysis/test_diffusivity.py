@@ -140,6 +140,16 @@ def test_residuals_of_ions_and_blocks_sum_to_nothing():
     np.testing.assert_allclose(slope.residuals.sum(axis=(0, 1)), 0, atol=1e-12)
 
 
+def test_a_breathing_cell_does_not_change_d():
+    known = synthetic.hopping(synthetic.Run(0, 40, 20, length_ps=60, timestep_fs=50.0))
+    cells = known.cell * (1 + 0.03 * np.sin(np.arange(len(known.positions)) / 17))[:, None, None]
+    wrapped = (known.positions @ np.linalg.inv(known.cell) % 1.0) @ cells
+    breathing = analyze(Trajectory.from_arrays(wrapped, cells, known.species, 50.0), "Na", 600.0)
+    still = analyze(as_trajectory(known), "Na", 600.0)
+    scale = (breathing.volume_angstrom3 / still.volume_angstrom3) ** (2 / 3)
+    assert breathing.diffusivity_cm2_s == pytest.approx(scale * still.diffusivity_cm2_s, rel=1e-3)
+
+
 def test_nernst_einstein_by_hand():
     # 8 ions per 500 A^3, 1e-5 cm^2/s, 600 K: n q^2 D / (k T)
     expected = 8 / 500e-30 * 1.602176634e-19**2 * 1e-9 / (1.380649e-23 * 600) / 100
