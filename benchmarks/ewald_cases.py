@@ -17,7 +17,8 @@ from pymatgen.core import Lattice, Structure
 from ionsieve.ewald import Ranking, SolidSolution, rank
 from ionsieve.ewald.interactions import interaction_matrix
 from ionsieve.ewald.kernels.arrangements import new_pool
-from ionsieve.ewald.kernels.enumeration import new_work, search_nodes
+from ionsieve.ewald.kernels.enumeration import search_nodes
+from ionsieve.ewald.kernels.work import new_work
 from ionsieve.ewald.levels import Nodes, Tree
 
 

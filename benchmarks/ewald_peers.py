@@ -9,7 +9,8 @@ from ewald_cases import doped
 from pymatgen.analysis.ewald import EwaldSummation
 
 from ionsieve.ewald.kernels.arrangements import new_pool
-from ionsieve.ewald.kernels.enumeration import new_work, search_nodes
+from ionsieve.ewald.kernels.enumeration import search_nodes
+from ionsieve.ewald.kernels.work import new_work
 from ionsieve.ewald.levels import Nodes, Tree
 
 N_PEER = 20

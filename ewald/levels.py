@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ionsieve.ewald.kernels.arrangements import Model
-from ionsieve.ewald.kernels.enumeration import Level
 from ionsieve.ewald.kernels.subsets import next_canonical_subsets
+from ionsieve.ewald.kernels.work import Level
 from ionsieve.ewald.solid_solution import SolidSolution
 
 Int = NDArray[np.int64]

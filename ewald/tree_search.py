@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ionsieve.ewald.checkpoint import Checkpoint
 from ionsieve.ewald.kernels.arrangements import QUANTUM_EV, Pool, offer, pool_threshold
-from ionsieve.ewald.kernels.enumeration import Work, new_work, node_bounds, search_nodes
+from ionsieve.ewald.kernels.enumeration import node_bounds, search_nodes
+from ionsieve.ewald.kernels.work import Work, new_work
 from ionsieve.ewald.levels import Nodes, Tree
 from ionsieve.ewald.parallel import Report, Team
 

@@ -6,16 +6,13 @@ choice costs ``E + sum F_i + sum J_ij`` over the picked sites. All but the last 
 tail, are made one by one (a *parent*); the tails of parents with the same last pick are evaluated
 together, one parent per vector lane.
 
-Loops are written out: array expressions would take numba seconds more to compile.
+Loops are written out: array expressions would take numba seconds more to compile. So would a
+literal 0 as an argument, by which numba compiles a kernel once more; hence ``np.int64(0)``.
 """
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
 from ionsieve.ewald.kernels import entry, inner
 from ionsieve.ewald.kernels.arrangements import arrangement_energy, offer, pool_threshold
@@ -27,121 +24,9 @@ from ionsieve.ewald.kernels.bounds import (
 )
 from ionsieve.ewald.kernels.tails import tail_minima
 
-#: Parents evaluated side by side; a multiple of the widest vector.
-_MAX_LANES = 128
-#: Most picks left to the lanes without pruning, and picks left to them with pruning.
-_TAIL, _PRUNED_TAIL = 4, 3
-#: Wanted arrangements for each parent.
-_PER_PARENT = 1000
 #: Frank-Wolfe steps for the bound of a node, and of a branch in it with so many picks left that
 #: the bound costs less than what it may cut.
 _RELAXATION_STEPS, _INNER_STEPS, _RELAXED_PICKS = 60, 10, 6
-#: Memory the waiting parents may take, bytes.
-_LANE_BYTES = 40_000_000
-
-
-class Level(NamedTuple):
-    """The innermost choice.
-
-    Attributes
-    ----------
-    sites : (n_sites,) int64
-        Variable sites of the sublattice.
-    codes : (3,) int64
-        Label of the background, label picked, number of picks in a complete arrangement.
-    """
-
-    sites: NDArray[np.int64]
-    codes: NDArray[np.int64]
-
-
-class Work(NamedTuple):
-    """Parents waiting for evaluation, one block per last pick, and the node in hand.
-
-    Attributes
-    ----------
-    fields : (n_sites + 1, n_sites, n_lanes) float64, eV
-    energies : (n_sites + 1, n_lanes) float64, eV
-    nodes : (n_sites + 1, n_lanes) int64
-    picks : (n_sites + 1, n_lanes, n_picks) int64
-    filled : (n_sites + 1,) int64
-    sites : (n_sites,) int64
-        Open sites in the order of picking; the first ``n_open[0]`` count.
-    n_open : (1,) int64
-    pairs : (n_sites, n_sites) float64, eV
-    half_sums : (n_picks, n_sites + 1, n_sites) float64, eV
-    stack : (n_picks, n_sites) float64, eV
-        Cost of each further pick at each depth.
-    stack_energies : (n_picks,) float64, eV
-    stack_picks : (n_picks,) int64
-    scratch : (4, max(n_lanes, n_picks)) float64
-    shifted : (2, n_sites, n_lanes) float64, eV
-    n_tail : (1,) int64
-        Picks of a tail.
-    shift : (1,) float64, eV
-        Makes the pair costs convex; see :func:`relaxed_choice_bound`.
-    fractions : (4, n_sites) float64
-        Scratch of the relaxation.
-    """
-
-    fields: NDArray[np.float64]
-    energies: NDArray[np.float64]
-    nodes: NDArray[np.int64]
-    picks: NDArray[np.int64]
-    filled: NDArray[np.int64]
-    sites: NDArray[np.int64]
-    n_open: NDArray[np.int64]
-    pairs: NDArray[np.float64]
-    half_sums: NDArray[np.float64]
-    stack: NDArray[np.float64]
-    stack_energies: NDArray[np.float64]
-    stack_picks: NDArray[np.int64]
-    scratch: NDArray[np.float64]
-    shifted: NDArray[np.float64]
-    n_tail: NDArray[np.int64]
-    shift: NDArray[np.float64]
-    fractions: NDArray[np.float64]
-
-
-def tail_length(n_sites: int, n_picks: int, prune: bool) -> int:
-    """Return how many picks to leave to the vector lanes.
-
-    Parents have to be few against what they stand for; but a parent that holds something low is
-    gone through one by one, and nothing is cut inside a tail.
-    """
-    if prune:
-        return min(n_picks, _PRUNED_TAIL)
-    tail = 2
-    while tail < min(n_picks, _TAIL) and (
-        math.comb(n_sites, n_picks) < _PER_PARENT * math.comb(n_sites - tail, n_picks - tail)
-    ):
-        tail += 1
-    return min(n_picks, tail)
-
-
-def new_work(n_sites: int, n_picks: int, prune: bool, shift: float = 0.0) -> Work:
-    """Return empty work arrays for nodes with ``n_picks`` picks left."""
-    n_lanes = int(min(max(_LANE_BYTES // (8 * n_sites**2) // 8 * 8, 8), _MAX_LANES))
-    size = max(n_picks, 1)
-    return Work(
-        fields=np.zeros((n_sites + 1, n_sites, n_lanes)),
-        energies=np.zeros((n_sites + 1, n_lanes)),
-        nodes=np.zeros((n_sites + 1, n_lanes), dtype=np.int64),
-        picks=np.zeros((n_sites + 1, n_lanes, size), dtype=np.int64),
-        filled=np.zeros(n_sites + 1, dtype=np.int64),
-        sites=np.zeros(n_sites, dtype=np.int64),
-        n_open=np.zeros(1, dtype=np.int64),
-        pairs=np.zeros((n_sites, n_sites)),
-        half_sums=np.zeros((size, n_sites + 1, n_sites)),
-        stack=np.zeros((size, n_sites)),
-        stack_energies=np.zeros(size),
-        stack_picks=np.zeros(size, dtype=np.int64),
-        scratch=np.zeros((4, max(n_lanes, size))),
-        shifted=np.zeros((2, n_sites, n_lanes)),
-        n_tail=np.array([tail_length(n_sites, n_picks, prune)]),
-        shift=np.array([shift]),
-        fractions=np.zeros((4, n_sites)),
-    )
 
 
 @inner()
@@ -282,7 +167,7 @@ def walk_node(number, nodes, n_picks, prune, level, model, pool, work):  # type:
     n_lanes = work.energies.shape[1]
     depth_end = n_picks - work.n_tail[0]
     evaluated = 0
-    depth = 0
+    depth = np.int64(0)
     picks = work.stack_picks
     picks[0] = -1
     while depth >= 0:
@@ -342,7 +227,7 @@ def take_node(labels, first, n_picks, prune, level, model, pool, work, wanted): 
         pair_terms(wanted, n, level, model, work.pairs)
         half_pair_sums(work.pairs, n, n_picks, work.half_sums)
         if n >= n_picks:
-            bound = choice_bound(fields, work.half_sums, 0, n, n_picks, work.scratch[0])
+            bound = choice_bound(fields, work.half_sums, np.int64(0), n, n_picks, work.scratch[0])
             if work.stack_energies[0] + bound > pool_threshold(pool):
                 return -1
         insertion_order(wanted, fields, work.half_sums[n_picks - 1, 0], n)
@@ -370,6 +255,7 @@ def search_nodes(nodes, first, n_picks, prune, level, model, pool, work):  # typ
         Arrangements evaluated one by one.
     """
     evaluated = 0
+    zero = np.int64(0)
     wanted = np.empty(level.sites.size, dtype=np.int64)
     work.n_open[0] = 0
     for number in range(nodes.shape[0] + 1):
@@ -380,7 +266,7 @@ def search_nodes(nodes, first, n_picks, prune, level, model, pool, work):  # typ
         if number < nodes.shape[0]:
             if prune:
                 evaluated += complete_blocks(
-                    0, work.n_open[0] + 1, nodes, n_picks, level, model, pool, work
+                    zero, work.n_open[0] + 1, nodes, n_picks, level, model, pool, work
                 )
             n = take_node(
                 nodes[number], first[number], n_picks, prune, level, model, pool, work, wanted
@@ -393,7 +279,7 @@ def search_nodes(nodes, first, n_picks, prune, level, model, pool, work):  # typ
         if not same:
             if not prune or number == nodes.shape[0]:
                 evaluated += complete_blocks(
-                    0, work.n_open[0] + 1, nodes, n_picks, level, model, pool, work
+                    zero, work.n_open[0] + 1, nodes, n_picks, level, model, pool, work
                 )
             work.n_open[0] = n
             for k in range(n):
@@ -438,6 +324,8 @@ def node_bounds(nodes, first, n_picks, shift, level, model, out):  # type: ignor
             half_pair_sums(pairs, n, n_picks, half_sums)
         open_fields(nodes[number], sites, n, level, model, fields)
         out[number] += max(
-            choice_bound(fields, half_sums, 0, n, n_picks, smallest),
-            relaxed_choice_bound(fields, pairs, shift, 0, n, n_picks, _RELAXATION_STEPS, scratch),
+            choice_bound(fields, half_sums, np.int64(0), n, n_picks, smallest),
+            relaxed_choice_bound(
+                fields, pairs, shift, np.int64(0), n, n_picks, _RELAXATION_STEPS, scratch
+            ),
         )

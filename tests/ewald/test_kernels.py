@@ -13,8 +13,9 @@ import naive
 from ionsieve.ewald import SolidSolution, rank, tree_search
 from ionsieve.ewald.kernels.annealing import site_potentials, swap_cost
 from ionsieve.ewald.kernels.arrangements import arrangement_energy, new_pool, offer
-from ionsieve.ewald.kernels.enumeration import new_work, node_bounds, search_nodes
+from ionsieve.ewald.kernels.enumeration import node_bounds, search_nodes
 from ionsieve.ewald.kernels.subsets import next_canonical_subsets
+from ionsieve.ewald.kernels.work import new_work
 from ionsieve.ewald.levels import Nodes, Tree
 from ionsieve.ewald.relaxation import relaxed_lower_bound_ev
 from ionsieve.ewald.tree_search import convex_shift
