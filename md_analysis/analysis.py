@@ -68,7 +68,8 @@ class TransportResult:
     sigma_ne_s_cm : float
         Nernst-Einstein conductivity.
     sigma_collective_s_cm : float or None
-        From the summed charge displacement; None where there is no framework to measure it in.
+        From the summed charge displacement; None where no diffusion was seen, or where there is
+        no framework to measure it in.
     haven_ratio : float or None
         Self-diffusivity over the diffusivity of the charge.
     relative_error : float or None
@@ -185,7 +186,8 @@ def analyze(
         jump_length_angstrom=_jump_length(jumps, walks[:, :, 0], trajectory.mean_cell),
     )
     judgement = judge(evidence, limits)
-    charges = collective(walks, trajectory.timestep_fs, ladder) if has_framework else None
+    known = has_framework and judgement.verdict != "upper_bound"
+    charges = collective(walks, trajectory.timestep_fs, ladder) if known else None
     factor = nernst_einstein_factor(len(mobile), trajectory.volume_angstrom3, charge, temperature)
     return TransportResult(
         species=species,

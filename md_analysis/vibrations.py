@@ -167,7 +167,11 @@ def _check_species(
         return TimestepCheck(spectrum.species, seen, temperature_ratio(seen, step_fs), True)
     half_phase = min(np.pi * seen / WAVENUMBER_PER_FS * frame_fs, 0.499 * np.pi)
     true = np.sin(half_phase) / (np.pi * frame_fs) * WAVENUMBER_PER_FS
-    every = step_fs is not None or spectrum.kinetic_temperature_k > 0.7 * temperature_k
+    # Half way between what frames of every step and rarer frames would show.
+    phase = 2 * np.pi * spectrum.wavenumbers_per_cm / WAVENUMBER_PER_FS * frame_fs
+    rarer = float((np.sinc(phase / np.pi) ** 2 * spectrum.density).sum() / spectrum.density.sum())
+    warm = spectrum.kinetic_temperature_k > 0.5 * (1 + rarer) * temperature_k
+    every = step_fs is not None or warm
     return TimestepCheck(
         spectrum.species, float(true), float(1 / np.cos(half_phase) ** 2), bool(every)
     )
