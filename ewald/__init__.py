@@ -1,7 +1,6 @@
 """The point-charge engine: every arrangement of dopants and vacancies, ranked by Ewald energy.
 
->>> from pymatgen.core.lattice import Lattice
-from pymatgen.core.structure import Structure
+>>> from pymatgen.core import Lattice, Structure
 >>> rock_salt = Structure.from_spacegroup(
 ...     "Fm-3m", Lattice.cubic(5.64), ["Na+", "Cl-"], [[0, 0, 0], [0.5, 0.5, 0.5]]
 ... )

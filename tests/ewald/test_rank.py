@@ -1,5 +1,7 @@
 """All methods against brute force."""
 
+import doctest
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from pymatgen.analysis.ewald import EwaldSummation
 from pymatgen.core import Lattice, Structure
 
+import ionsieve.ewald
 import naive
 from ionsieve.errors import InputError
 from ionsieve.ewald import SolidSolution, rank
@@ -191,6 +194,12 @@ def test_lower_bound_of_unfinished_searches_is_close():
     assert not ranking.certified
     assert ranking.n_covered == 0
     assert -3353.812001 - 10 < ranking.lower_bound_ev <= -3353.812001 + 1e-5
+
+
+def test_example_of_the_package():
+    results = doctest.testmod(ionsieve.ewald)
+    assert results.attempted > 0
+    assert results.failed == 0
 
 
 def test_bad_arguments():
