@@ -7,10 +7,12 @@ symmetric (within ``symprec``), so that equivalent arrangements have the same en
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
 import spglib
+import spglib.error
 from numpy.typing import NDArray
 
 from ionsieve.errors import InputError
@@ -59,9 +61,12 @@ def find_crystal(lattice: Float, frac_coords: Float, kinds: Int, symprec: float 
     InputError
         spglib finds no symmetry, as with overlapping sites.
     """
-    data = spglib.get_symmetry(
-        (lattice.tolist(), frac_coords.tolist(), kinds.tolist()), symprec=symprec
-    )
+    # spglib returns None or raises, as a switch that other libraries turn says.
+    data = None
+    with contextlib.suppress(spglib.error.SpglibError):
+        data = spglib.get_symmetry(
+            (lattice.tolist(), frac_coords.tolist(), kinds.tolist()), symprec=symprec
+        )
     if data is None:
         raise InputError(
             f"no space group found at symprec {symprec} A: check for overlapping sites"

@@ -43,7 +43,9 @@ def store_segment(
     """
     folder = Path(dir_name.split(":", 1)[-1])
     frame_fs = settings.timestep_fs * settings.frame_interval
-    trajectory = read_xdatcar(_existing(folder, "XDATCAR"), timestep_fs=frame_fs)
+    trajectory = read_xdatcar(
+        _existing(folder, "XDATCAR"), timestep_fs=frame_fs, md_timestep_fs=settings.timestep_fs
+    )
     return SegmentDocument(
         composition_id=candidate.composition.composition_id,
         stage=stage,

@@ -25,9 +25,7 @@ FAST = {"polling_time_step": 0.05, "monitor_freq": 4}
 
 @pytest.fixture
 def backend():
-    return MockVaspBackend(
-        VaspSettings(double_relax=False, custodian=FAST, frozen_after_seconds=1.5)
-    )
+    return MockVaspBackend(VaspSettings(double_relax=False, custodian=FAST))
 
 
 @pytest.fixture
@@ -101,7 +99,10 @@ def test_phonon_flow_is_atomate2s_without_born_charges(backend, salt):
         ("hang@2;first=1", "FrozenJobErrorHandler"),
     ],
 )
-def test_custodian_repairs(execute, backend, salt, monkeypatch, fault, handler):
+def test_custodian_repairs(execute, salt, monkeypatch, fault, handler):
+    # Ten seconds without output: long enough for a start on a busy machine.
+    settings = VaspSettings(double_relax=False, custodian=FAST, frozen_after_seconds=10)
+    backend = MockVaspBackend(settings)
     monkeypatch.setenv(VARIABLE, fault)
     (document,) = execute(backend.relax(salt))
     assert document.state == "successful"
