@@ -1,8 +1,13 @@
 """Numba inner loops: arrays in, arrays out; no I/O, no Python objects."""
 
 import functools
+from pathlib import Path
 
 from numba import njit
+
+from ionsieve.kernel_cache import drop_stale_kernels
+
+drop_stale_kernels(Path(__file__).parent)
 
 #: A kernel called from Python, compiled once and kept on disk.
 entry = functools.partial(njit, cache=True, no_cfunc_wrapper=True)
