@@ -11,9 +11,10 @@ from click.testing import CliRunner
 from pymatgen.core import Lattice, Structure
 
 from ionsieve.errors import InputError, IonSieveError
-from ionsieve.ewald import SolidSolution, checkpoint, rank, tree_search
+from ionsieve.ewald import checkpoint, rank, tree_search
 from ionsieve.ewald.parallel import world
 from ionsieve.workflows.cli import cli
+from sulfide import case_a
 
 BIN = Path(sys.executable).parent
 RULES = ["--supercell", "2 2 2", "--replace", "Sb=W6+:8", "--vacate", "Na:8"]
@@ -33,11 +34,6 @@ def cif(tmp_path):
     path = tmp_path / "mother.cif"
     mother().to(str(path))
     return path
-
-
-def case_a(d):
-    rules = {"replace": {"Sb": {"W6+": d}}, "vacate": {"Na": d}}
-    return SolidSolution.from_structure(mother(), (2, 2, 2), **rules)
 
 
 def as_tuples(ranking):
@@ -122,9 +118,10 @@ def test_annealing_on_two_ranks(tmp_path):
     script = tmp_path / "anneal.py"
     script.write_text(
         "import sys\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
         "from mpi4py import MPI\n"
-        "from test_parallel import case_a, rank\n"
+        "from ionsieve.ewald import rank\n"
+        "from sulfide import case_a\n"
         "ranking = rank(case_a(8), 3, 'anneal', comm=MPI.COMM_WORLD)\n"
         "found = MPI.COMM_WORLD.gather([e.degeneracy for e in ranking.entries])\n"
         "print(found or '', end='')\n"
@@ -139,9 +136,10 @@ def test_a_failing_rank_ends_the_run(tmp_path):
     script = tmp_path / "fail.py"
     script.write_text(
         "import sys\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
         "from mpi4py import MPI\n"
-        "from test_parallel import case_a, rank\n"
+        "from ionsieve.ewald import rank\n"
+        "from sulfide import case_a\n"
         "from ionsieve.ewald import tree_search\n"
         "if MPI.COMM_WORLD.Get_rank() == 1:\n"
         "    def broken(*arguments): raise RuntimeError('disk on fire')\n"
