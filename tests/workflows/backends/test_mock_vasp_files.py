@@ -253,6 +253,8 @@ def test_killed_dynamics_leaves_usable_files_and_stopcar_ends_it(write_inputs):
         process = subprocess.Popen([program_path()], cwd=folder, stdout=subprocess.DEVNULL)
         wait_for(lambda: (folder / "OSZICAR").exists())
         wait_for(lambda: (folder / "OSZICAR").stat().st_size > 10_000)
+        # Written after the other files.
+        wait_for(lambda: (folder / "CONTCAR").exists())
         return process
 
     process = started()
