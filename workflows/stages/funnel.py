@@ -24,9 +24,8 @@ def after_phonons(candidate: Candidate, structure: Structure) -> Flow:
     return short_md_flow(candidate, structure)
 
 
-def after_short(candidate: Candidate, structure: Structure, result: TransportDocument) -> Flow:
+def after_short(candidate: Candidate, structure: Structure) -> Flow:
     """Return what a material that passed the short diagnosis goes through next."""
-    del result
     return long_md_flow(candidate, structure)
 
 

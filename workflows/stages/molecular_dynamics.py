@@ -91,8 +91,9 @@ def diagnose(
     )
     if stage == "arrhenius" or not document.passed:
         return Response(output=document)
-    follow = after_short if stage == "short_md" else after_long
-    return Response(output=document, addition=follow(candidate, structure, document))
+    if stage == "short_md":
+        return Response(output=document, addition=after_short(candidate, structure))
+    return Response(output=document, addition=after_long(candidate, structure, document))
 
 
 def transport_document(

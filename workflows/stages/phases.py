@@ -9,6 +9,7 @@ from ionsieve.workflows.backends import get_backend
 from ionsieve.workflows.config import Screening
 from ionsieve.workflows.documents import PhaseDocument, Provenance
 from ionsieve.workflows.stages.context import neutral
+from ionsieve.workflows.stages.relax import relax_and_static
 
 
 @job(output_schema=PhaseDocument)
@@ -40,11 +41,7 @@ def phase_flow(
     screening: Screening, phase_id: str, structure: Structure, source: str, flow_key: str
 ) -> Flow:
     """Return relaxation, static calculation and record of one phase."""
-    backend = get_backend(screening)
-    relaxation = backend.relax(neutral(structure), name=f"relax {phase_id}")
-    static = backend.static(
-        relaxation.output.structure, name=f"static {phase_id}", prev_dir=relaxation.output.dir_name
-    )
+    calculations, static = relax_and_static(get_backend(screening), neutral(structure), phase_id)
     record = record_phase(
         screening,
         phase_id,
@@ -54,7 +51,7 @@ def phase_flow(
         static.output.output.energy_per_atom,
         static.uuid,
     )
-    flow = Flow([relaxation, static, record], name=f"phase {phase_id}")
+    flow = Flow([*calculations, record], name=f"phase {phase_id}")
     flow.update_metadata(
         {"screening": screening.name, "stage": "phase", "phase_id": phase_id, "flow_key": flow_key}
     )

@@ -6,6 +6,7 @@ from jobflow import Flow, Job, JobConfig, OnMissing, job
 from pymatgen.core import Structure
 
 from ionsieve.errors import IonSieveError
+from ionsieve.workflows.backends.base import Backend
 from ionsieve.workflows.documents import Arrangement, MaterialDocument, RelaxedArrangement
 from ionsieve.workflows.stages.context import Candidate, neutral
 
@@ -74,10 +75,9 @@ def select_lowest(
 
 
 def relax_and_static(
-    candidate: Candidate, structure: Structure, name: str
+    backend: Backend, structure: Structure, name: str
 ) -> tuple[list[Flow | Job], Job]:
     """Return the relaxation and the static calculation after it: all jobs, and the last."""
-    backend = candidate.backend
     relaxation = backend.relax(structure, name=f"relax {name}")
     static = backend.static(
         relaxation.output.structure, name=f"static {name}", prev_dir=relaxation.output.dir_name
@@ -89,11 +89,12 @@ def relaxation_flow(
     candidate: Candidate, arrangements: list[Arrangement], ranking_uuid: str
 ) -> Flow:
     """Return relaxation and static calculation of each arrangement, and the selection."""
+    backend = candidate.backend
     jobs: list[Flow | Job] = []
     relaxed, statics, volumes = [], [], []
     for arrangement in arrangements:
         structure = neutral(Structure.from_dict(arrangement.structure))
-        pair, static = relax_and_static(candidate, structure, f"arrangement {arrangement.rank}")
+        pair, static = relax_and_static(backend, structure, f"arrangement {arrangement.rank}")
         jobs.extend(pair)
         statics.append(static)
         volumes.append(structure.volume)
