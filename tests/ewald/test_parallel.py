@@ -8,31 +8,22 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Structure
 
 from ionsieve.errors import InputError, IonSieveError
 from ionsieve.ewald import checkpoint, rank, tree_search
 from ionsieve.ewald.parallel import world
 from ionsieve.workflows.cli import cli
-from sulfide import case_a
+from sulfide import case_a, cubic_sulfide
 
 BIN = Path(sys.executable).parent
 RULES = ["--supercell", "2 2 2", "--replace", "Sb=W6+:8", "--vacate", "Na:8"]
 
 
-def mother():
-    return Structure.from_spacegroup(
-        "I-43m",
-        Lattice.cubic(7.1910),
-        ["Na+", "Sb5+", "S2-"],
-        [[0.5, 0.5, 0], [0, 0, 0], [0.185, 0.185, 0.185]],
-    )
-
-
 @pytest.fixture
 def cif(tmp_path):
     path = tmp_path / "mother.cif"
-    mother().to(str(path))
+    cubic_sulfide().to(str(path))
     return path
 
 

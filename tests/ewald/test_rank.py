@@ -14,24 +14,9 @@ import naive
 from ionsieve.errors import InputError
 from ionsieve.ewald import SolidSolution, rank
 from ionsieve.ewald.levels import Nodes, Tree
+from sulfide import case_a, cubic_sulfide
 
 METHODS = ("exhaustive", "bound", "anneal", "auto")
-
-
-def cubic_sulfide():
-    """Case A: cubic Na3SbS4."""
-    return Structure.from_spacegroup(
-        "I-43m",
-        Lattice.cubic(7.1910),
-        ["Na+", "Sb5+", "S2-"],
-        [[0.5, 0.5, 0], [0, 0, 0], [0.185, 0.185, 0.185]],
-    )
-
-
-def case_a(d):
-    return SolidSolution.from_structure(
-        cubic_sulfide(), (2, 2, 2), replace={"Sb": {"W6+": d}}, vacate={"Na": d}
-    )
 
 
 @st.composite

@@ -9,15 +9,7 @@ from ionsieve.errors import InputError
 from ionsieve.ewald import SolidSolution, find_voids, rank
 from ionsieve.ewald.interactions import interaction_matrix
 from ionsieve.ewald.structure_files import read_parent
-
-
-def cubic_sulfide():
-    return Structure.from_spacegroup(
-        "I-43m",
-        Lattice.cubic(7.1910),
-        ["Na+", "Sb5+", "S2-"],
-        [[0.5, 0.5, 0], [0, 0, 0], [0.185, 0.185, 0.185]],
-    )
+from sulfide import cubic_sulfide
 
 
 def lgps(li1=11 / 16, li3=5 / 8):
