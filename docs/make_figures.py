@@ -20,9 +20,7 @@ def main(path: str) -> None:
     funnel = funnel_figure(
         results.counts, len(results.accepted), len(results.rejected), results.log10_arrangements
     )
-    short_vs_long = correlation_figure(
-        results.conductors, results.screening.short_md.min_sigma_s_cm
-    )
+    short_vs_long = correlation_figure(results.conductors, results.screening.long_md.min_sigma_s_cm)
     for axes, name in ((funnel, "funnel.png"), (short_vs_long, "short_vs_long.png")):
         axes.figure.savefig(IMAGES / name, dpi=150, bbox_inches="tight")
 

@@ -162,7 +162,7 @@ class MolecularDynamics(Section):
     equilibration_ps: float = Field(ge=0, description=_EQUILIBRATION)
     segment_ps: float = Field(gt=0, description=_SEGMENT)
     min_sigma_s_cm: float = Field(
-        1e-3, gt=0, description="conductivity at the run's temperature the gate asks for"
+        1e-3, gt=0, description="conductivity wanted at the run's temperature"
     )
     frame_fs: float = Field(
         10.0, gt=0, description="time between stored positions, rounded to whole steps"
@@ -182,6 +182,9 @@ class ShortMD(MolecularDynamics):
     length_ps: float = Field(100.0, gt=0, description=_LENGTH)
     equilibration_ps: float = Field(5.0, ge=0, description=_EQUILIBRATION)
     segment_ps: float = Field(25.0, gt=0, description=_SEGMENT)
+    min_sigma_s_cm: float = Field(
+        1e-3, gt=0, description="conductivity at 300 K that must still seem possible"
+    )
 
 
 class LongMD(MolecularDynamics):

@@ -194,7 +194,7 @@ def significant(value: float | None, digits: int = 2) -> str:
 
 def _figures(results: Results) -> dict[str, str]:
     """Return figures as data URIs; those without data are left out."""
-    short, long = results.screening.short_md, results.screening.long_md
+    long = results.screening.long_md
     figures = {
         "funnel": svg_uri(
             funnel_figure(
@@ -207,7 +207,7 @@ def _figures(results: Results) -> dict[str, str]:
     }
     if measured_pairs(results.conductors):
         figures["correlation"] = svg_uri(
-            correlation_figure(results.conductors, short.min_sigma_s_cm)
+            correlation_figure(results.conductors, long.min_sigma_s_cm)
         )
     if any((d["sigma_short_s_cm"] or 0.0) > 0.0 for d in results.conductors):
         figures["hull"] = svg_uri(

@@ -148,8 +148,14 @@ def _connect(axes: Axes, row: int, upper: float, lower: float) -> None:
     )
 
 
-def correlation_figure(conductors: Documents, min_sigma_s_cm: float | None = None) -> Axes:
-    """Draw the long run's conductivity against the short run's, one point per composition."""
+def correlation_figure(conductors: Documents, min_sigma_s_cm: float) -> Axes:
+    """Draw the long run's conductivity against the short run's, one point per composition.
+
+    Parameters
+    ----------
+    min_sigma_s_cm
+        The long run's gate. The short gate is about 300 K, so it has no place on these axes.
+    """
     axes = new_axes(5.2, 4.6)
     pairs = measured_pairs(conductors)
     for colour, marker, mother, own in _by_mother(pairs):
@@ -174,9 +180,7 @@ def correlation_figure(conductors: Documents, min_sigma_s_cm: float | None = Non
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.plot([low, high], [low, high], color=_MUTED, linewidth=1, zorder=0)
-    if min_sigma_s_cm is not None:
-        axes.axhline(min_sigma_s_cm, color=_MUTED, linestyle=":", linewidth=1)
-        axes.axvline(min_sigma_s_cm, color=_MUTED, linestyle=":", linewidth=1)
+    axes.axhline(min_sigma_s_cm, color=_MUTED, linestyle=":", linewidth=1)
     axes.set_xlabel("short run: $\\sigma_{NE}$ / S cm$^{-1}$")
     axes.set_ylabel("long run: $\\sigma_{NE}$ / S cm$^{-1}$")
     axes.legend(fontsize=8, loc="upper left", frameon=False)
