@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -151,6 +152,7 @@ _TIMESTEP = "time step; 10 fs is too long for oxoanions and hydrogen"
 _LENGTH = "length of the run, equilibration included"
 _EQUILIBRATION = "discarded at the start"
 _SEGMENT = "length of one restartable job"
+_LOOK = "new data between two looks of the gate, rounded up to whole segments"
 
 
 class MolecularDynamics(Section):
@@ -161,6 +163,18 @@ class MolecularDynamics(Section):
     length_ps: float = Field(gt=0, description=_LENGTH)
     equilibration_ps: float = Field(ge=0, description=_EQUILIBRATION)
     segment_ps: float = Field(gt=0, description=_SEGMENT)
+    max_length_ps: float | None = Field(
+        None,
+        gt=0,
+        description="longest run where the gate asks for more; null: twice length_ps; as "
+        "length_ps: never more",
+    )
+    stop_early: bool = Field(
+        True,
+        description="end before length_ps once the whole 95 % interval lies on one side of "
+        "min_sigma_s_cm, or the framework breaks",
+    )
+    look_ps: float = Field(gt=0, description=_LOOK)
     min_sigma_s_cm: float = Field(
         1e-3, gt=0, description="conductivity wanted at the run's temperature"
     )
@@ -174,6 +188,26 @@ class MolecularDynamics(Section):
         """Steps between stored positions."""
         return max(1, round(self.frame_fs / self.timestep_fs))
 
+    @property
+    def n_segments(self) -> int:
+        """Segments of a run of the set length."""
+        return math.ceil(self.length_ps / self.segment_ps - 1e-9)
+
+    @property
+    def n_segments_longest(self) -> int:
+        """Segments of the longest run."""
+        longest_ps = 2 * self.length_ps if self.max_length_ps is None else self.max_length_ps
+        return math.floor(longest_ps / self.length_ps * self.n_segments + 1e-9)
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> MolecularDynamics:
+        if self.max_length_ps is not None and self.max_length_ps < self.length_ps:
+            raise ValueError(
+                f"max_length_ps {self.max_length_ps:g} is below length_ps {self.length_ps:g}; "
+                "raise it, or leave it out"
+            )
+        return self
+
 
 class ShortMD(MolecularDynamics):
     """The short diagnosis."""
@@ -182,6 +216,7 @@ class ShortMD(MolecularDynamics):
     length_ps: float = Field(100.0, gt=0, description=_LENGTH)
     equilibration_ps: float = Field(5.0, ge=0, description=_EQUILIBRATION)
     segment_ps: float = Field(25.0, gt=0, description=_SEGMENT)
+    look_ps: float = Field(25.0, gt=0, description=_LOOK)
     min_sigma_s_cm: float = Field(
         1e-3, gt=0, description="conductivity at 300 K that must still seem possible"
     )
@@ -194,6 +229,7 @@ class LongMD(MolecularDynamics):
     length_ps: float = Field(250.0, gt=0, description=_LENGTH)
     equilibration_ps: float = Field(10.0, ge=0, description=_EQUILIBRATION)
     segment_ps: float = Field(10.0, gt=0, description=_SEGMENT)
+    look_ps: float = Field(50.0, gt=0, description=_LOOK)
     max_relative_error: float = Field(
         0.5, gt=0, description="half width of the 95 % interval of D over D; larger fails"
     )

@@ -22,6 +22,10 @@ Verdict = Literal[
     "diffusing", "upper_bound", "not_converged", "framework_unstable", "timestep_too_long"
 ]
 
+#: Why a run ended: the gate's answer was settled before the set length or while extending; the set
+#: length was reached and the gate asked for no more; it would ask for more than is allowed.
+EndReason = Literal["decided", "length", "max_length"]
+
 
 def _as_plain_dict(value: Any) -> Any:
     # jobflow decodes a stored structure to a pymatgen object before it reaches the model.
@@ -238,6 +242,17 @@ class SegmentDocument(Document):
     trajectory: Any = Field(description="Trajectory bytes (base64), in the additional store")
 
 
+class Look(Document):
+    """What the gate saw of a run that had come so far."""
+
+    run_length_ps: float = Field(description="of the run, equilibration included")
+    verdict: Verdict
+    sigma_ne_s_cm: float
+    sigma_ne_ci95_s_cm: tuple[float, float]
+    action: Literal["continue", "stop", "extend"] = Field(description="what the gate asked for")
+    settled: bool = Field(description="the answer holds for the whole interval")
+
+
 class TransportDocument(Document):
     """Analysis of all segments of one molecular dynamics run, and the gate's decision."""
 
@@ -247,7 +262,10 @@ class TransportDocument(Document):
     stage: Literal["short_md", "long_md", "arrhenius"]
     temperature_k: float
     timestep_fs: float
-    length_ps: float
+    length_ps: float = Field(description="analysed: without equilibration")
+    run_length_ps: float = Field(description="equilibration included")
+    end_reason: EndReason
+    looks: list[Look] = Field(description="the gate's looks, the last one decided")
     verdict: Verdict
     reasons: list[str]
     diffusivity_cm2_s: float

@@ -113,8 +113,8 @@ def estimate(plan: PlanDocument, screening: Screening) -> list[StageEstimate]:
 def _dynamics(
     stage: str, sizes: list[int], settings: MolecularDynamics, n_runs: int, cost: Cost
 ) -> StageEstimate:
-    n_segments = math.ceil(settings.length_ps / settings.segment_ps - 1e-9)
-    steps = math.ceil(settings.length_ps * 1e3 / settings.timestep_fs / n_segments)
+    n_segments = settings.n_segments_longest
+    steps = math.ceil(settings.length_ps * 1e3 / settings.timestep_fs / settings.n_segments)
     return StageEstimate(
         stage,
         len(sizes),

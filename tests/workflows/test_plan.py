@@ -108,7 +108,7 @@ def test_paper_case_has_the_numbers_of_its_readme():
 def test_work_is_counted():
     sections = {
         "ewald": {"keep": 3},
-        "short_md": {"length_ps": 100, "segment_ps": 30},
+        "short_md": {"length_ps": 100, "segment_ps": 30, "max_length_ps": 100},
         "long_md": {"length_ps": 250, "segment_ps": 10},
         "arrhenius": {"temperatures_k": [500, 700]},
         "phonons": {"enabled": True},
@@ -126,8 +126,9 @@ def test_work_is_counted():
         "hull": (n_phases, 3 * n_phases),
         "phonons": (2, 6 * ions),
         "short_md": (2, 2 * 4),
-        "long_md": (2, 2 * 25),
-        "arrhenius": (2, 2 * 25 * 2),
+        # Twice the set length where the gate asks for more.
+        "long_md": (2, 2 * 50),
+        "arrhenius": (2, 2 * 50 * 2),
     }
     assert all(stage.core_hours > 0 for stage in stages.values())
 

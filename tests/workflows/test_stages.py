@@ -5,70 +5,16 @@ import math
 import numpy as np
 import pytest
 from jobflow import CURRENT_JOB
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Lattice
 from pymatgen.phonon.bandstructure import PhononBandStructureSymmLine
 
 from ionsieve.errors import IonSieveError
-from ionsieve.workflows.config import Screening
-from ionsieve.workflows.documents import (
-    CompositionDocument,
-    MotherDocument,
-    Provenance,
-    RelaxedArrangement,
-    TransportDocument,
-)
+from ionsieve.workflows.documents import Provenance, RelaxedArrangement, TransportDocument
 from ionsieve.workflows.stages.arrhenius import conclude
-from ionsieve.workflows.stages.context import Candidate
 from ionsieve.workflows.stages.phonons import phonon_gate
 from ionsieve.workflows.stages.relax import select_lowest
 
 BOLTZMANN_EV_K = 8.617333262e-5
-
-
-@pytest.fixture
-def structure():
-    return Structure.from_spacegroup(
-        "Fm-3m", Lattice.cubic(5.6), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]
-    )
-
-
-@pytest.fixture
-def candidate(structure):
-    decorated = structure.copy()
-    decorated.add_oxidation_state_by_element({"Na": 1, "Cl": -1})
-    return Candidate(
-        screening=Screening.model_validate(
-            {
-                "mothers": {"files": ["*.cif"]},
-                "doping": {"rules": [{"host": "Cl-", "dopants": ["Br-"]}]},
-            }
-        ),
-        mother=MotherDocument(
-            mother_id="NaCl",
-            formula="NaCl",
-            structure=decorated.as_dict(),
-            space_group="Fm-3m",
-            n_elements=2,
-            mobile_ion="Na+",
-            anions=["Cl-"],
-            is_ordered=True,
-            oxidation_source="file",
-            source_file="NaCl.cif",
-        ),
-        composition=CompositionDocument(
-            composition_id="NaCl_none",
-            mother_id="NaCl",
-            formula="NaCl",
-            host_formula="NaCl",
-            substitutions=[],
-            supercell_matrix=[[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-            n_ions=8,
-            mobile_ion="Na+",
-            n_arrangements="1",
-            log10_n_arrangements=0.0,
-        ),
-        flow_key="key",
-    )
 
 
 def run_at(temperature_k, activation_ev=0.25, verdict="diffusing"):
@@ -83,6 +29,9 @@ def run_at(temperature_k, activation_ev=0.25, verdict="diffusing"):
         temperature_k=temperature_k,
         timestep_fs=2,
         length_ps=100,
+        run_length_ps=105,
+        end_reason="length",
+        looks=[],
         verdict=verdict,
         reasons=[],
         diffusivity_cm2_s=diffusivity,

@@ -6,7 +6,7 @@ from jobflow import Flow, JobConfig, OnMissing, job
 from pymatgen.core import Structure
 
 from ionsieve.md_analysis.arrhenius import ArrheniusPoint, fit_arrhenius
-from ionsieve.workflows.documents import ConductorDocument, TransportDocument
+from ionsieve.workflows.documents import ConductorDocument, Look, TransportDocument
 from ionsieve.workflows.stages.context import Candidate
 from ionsieve.workflows.stages.molecular_dynamics import molecular_dynamics_flow
 
@@ -20,16 +20,18 @@ _TOLERANCE_K = 5.0
     config=JobConfig(on_missing_references=OnMissing.NONE),
 )
 def conclude(
-    candidate: Candidate, long_run: TransportDocument, others: list[TransportDocument | None]
+    candidate: Candidate,
+    long_run: TransportDocument,
+    others: list[TransportDocument | Look | None],
 ) -> ConductorDocument:
     """Return the conductor with its conductivity at 300 K where the runs allow one.
 
     Parameters
     ----------
     others
-        Runs at further temperatures; None where one failed.
+        Runs at further temperatures; None, or the last look at it, where one failed.
     """
-    runs = [long_run, *(run for run in others if run is not None)]
+    runs = [long_run, *(run for run in others if isinstance(run, TransportDocument))]
     room = next(
         (r for r in runs if abs(r.temperature_k - _ROOM_TEMPERATURE_K) <= _TOLERANCE_K), None
     )
@@ -78,9 +80,7 @@ def conclusion_flow(
     """Return the runs at further temperatures, if any are wanted, and the conclusion."""
     screening = candidate.screening
     runs = [
-        molecular_dynamics_flow(
-            candidate, structure, "arrhenius", screening.long_md, temperature_k=temperature
-        )
+        molecular_dynamics_flow(candidate, structure, "arrhenius", temperature)
         for temperature in screening.arrhenius.temperatures_k
     ]
     conclusion = conclude(candidate, long_run, [run.jobs[-1].output for run in runs])

@@ -8,7 +8,7 @@ from pymatgen.core import Structure
 from ionsieve.workflows.documents import TransportDocument
 from ionsieve.workflows.stages.arrhenius import conclusion_flow
 from ionsieve.workflows.stages.context import Candidate
-from ionsieve.workflows.stages.molecular_dynamics import long_md_flow, short_md_flow
+from ionsieve.workflows.stages.molecular_dynamics import molecular_dynamics_flow
 from ionsieve.workflows.stages.phonons import phonon_flow
 
 
@@ -21,12 +21,12 @@ def after_hull(candidate: Candidate, structure: Structure) -> Flow:
 
 def after_phonons(candidate: Candidate, structure: Structure) -> Flow:
     """Return what a dynamically stable material goes through next."""
-    return short_md_flow(candidate, structure)
+    return molecular_dynamics_flow(candidate, structure, "short_md")
 
 
 def after_short(candidate: Candidate, structure: Structure) -> Flow:
     """Return what a material that passed the short diagnosis goes through next."""
-    return long_md_flow(candidate, structure)
+    return molecular_dynamics_flow(candidate, structure, "long_md")
 
 
 def after_long(candidate: Candidate, structure: Structure, result: TransportDocument) -> Flow:

@@ -1,34 +1,67 @@
-"""Molecular dynamics in restartable segments, its analysis, and the gates on it."""
+"""Molecular dynamics in restartable segments; the gate looks at a run, and ends or extends it."""
 
 from __future__ import annotations
 
 import base64
-import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from jobflow import CURRENT_JOB, Flow, Job, Response, job
+from jobflow import CURRENT_JOB, Flow, Job, JobConfig, JobStore, OutputReference, Response, job
+from pydantic import BaseModel, ConfigDict
 from pymatgen.core import Structure
 
-from ionsieve.md_analysis import Trajectory, analyze, read_xdatcar
-from ionsieve.md_analysis.diagnosis import LongGate, ShortGate
+from ionsieve.md_analysis import Trajectory, TransportResult, analyze, read_xdatcar
+from ionsieve.md_analysis.diagnosis import GateDecision, LongGate, ShortGate
 from ionsieve.workflows.config import LongMD, MolecularDynamics, ShortMD
-from ionsieve.workflows.documents import SegmentDocument, TransportDocument
+from ionsieve.workflows.documents import EndReason, Look, SegmentDocument, TransportDocument
 from ionsieve.workflows.stages.context import Candidate, neutral
+from ionsieve.workflows.stages.run_length import Gate, Schedule, end_reason, is_settled
 
 Stage = Literal["short_md", "long_md", "arrhenius"]
 
 
+class Run(BaseModel):
+    """One molecular dynamics run of a candidate; an argument of its jobs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    candidate: Candidate
+    stage: Stage
+    temperature_k: float
+
+    @property
+    def settings(self) -> ShortMD | LongMD:
+        """The section of the config it follows."""
+        screening = self.candidate.screening
+        return screening.short_md if self.stage == "short_md" else screening.long_md
+
+    @property
+    def gate(self) -> Gate:
+        """What decides on the run; at further temperatures only the error of D counts."""
+        settings = self.settings
+        if isinstance(settings, ShortMD):
+            return ShortGate(sigma_min_s_cm=settings.min_sigma_s_cm)
+        wanted = 0.0 if self.stage == "arrhenius" else settings.min_sigma_s_cm
+        return LongGate(sigma_min_s_cm=wanted, relative_error=settings.max_relative_error)
+
+    @property
+    def schedule(self) -> Schedule:
+        """When the gate looks; an Arrhenius fit wants its points of the set length."""
+        settings = self.settings
+        return Schedule.of(settings, settings.stop_early and self.stage != "arrhenius")
+
+
+@dataclass(frozen=True)
+class SegmentEnd:
+    """Where the next segment goes on: last structure and folder of a finished one."""
+
+    structure: Structure | OutputReference
+    dir_name: str | OutputReference
+
+
 @job(output_schema=SegmentDocument, data="trajectory")
-def store_segment(
-    candidate: Candidate,
-    stage: Stage,
-    index: int,
-    temperature_k: float,
-    settings: MolecularDynamics,
-    dir_name: str,
-    md_uuid: str,
-) -> SegmentDocument:
+def store_segment(run: Run, index: int, dir_name: str, md_uuid: str) -> SegmentDocument:
     """Read one finished segment's positions into a blob of the additional store.
 
     Parameters
@@ -42,15 +75,16 @@ def store_segment(
         With the trajectory as base64 text of :meth:`Trajectory.to_bytes`.
     """
     folder = Path(dir_name.split(":", 1)[-1])
+    settings: MolecularDynamics = run.settings
     frame_fs = settings.timestep_fs * settings.frame_interval
     trajectory = read_xdatcar(
         _existing(folder, "XDATCAR"), timestep_fs=frame_fs, md_timestep_fs=settings.timestep_fs
     )
     return SegmentDocument(
-        composition_id=candidate.composition.composition_id,
-        stage=stage,
+        composition_id=run.candidate.composition.composition_id,
+        stage=run.stage,
         index=index,
-        temperature_k=temperature_k,
+        temperature_k=run.temperature_k,
         timestep_fs=settings.timestep_fs,
         n_frames=trajectory.n_frames,
         dir_name=str(folder),
@@ -64,71 +98,104 @@ def _existing(folder: Path, name: str) -> Path:
     return plain if plain.exists() else folder / f"{name}.gz"
 
 
-@job(output_schema=TransportDocument)
+@job(config=JobConfig(expose_store=True))
 def diagnose(
-    candidate: Candidate,
-    stage: Stage,
-    temperature_k: float,
-    settings: MolecularDynamics,
-    trajectories: list[str],
-    segment_uuids: list[str],
+    run: Run,
     structure: Structure,
+    looks: list[Look],
+    segment_uuids: list[str],
+    newest: list[int],
+    end: Structure,
+    end_dir_name: str,
 ) -> Response:
-    """Analyse one whole run, decide on it, and add what comes next.
+    """Analyse a run as far as it has come; end it and add what comes next, or let it go on.
+
+    A run that goes on replaces this job by further segments and the same job at their end, so that
+    a reference to its output always leads to the last analysis. Its output until then is a
+    :class:`Look`, at the end a :class:`TransportDocument`.
 
     Parameters
     ----------
-    trajectories
-        The segments' blobs, in order.
     structure
         The relaxed structure the run started from.
+    looks
+        Earlier looks at the run.
+    segment_uuids
+        Jobs that stored the segments, in order.
+    newest
+        Indices of the segments since the last look; makes the job wait for them.
+    end, end_dir_name
+        Last structure and folder of the newest segment.
     """
     # The next stage imports this module.
     from ionsieve.workflows.stages.funnel import after_long, after_short
 
-    document = transport_document(
-        candidate, stage, temperature_k, settings, trajectories, segment_uuids
+    assert newest[-1] == len(segment_uuids)
+    trajectory = _joined(CURRENT_JOB.store, segment_uuids)
+    result = _analyzed(run, trajectory)
+    gate, schedule = run.gate, run.schedule
+    decision = gate.decide(result)
+    settled = is_settled(result, decision, gate)
+    look = Look(
+        run_length_ps=trajectory.n_frames * trajectory.timestep_fs / 1e3,
+        verdict=result.verdict,
+        sigma_ne_s_cm=result.sigma_ne_s_cm,
+        sigma_ne_ci95_s_cm=result.sigma_ne_ci95_s_cm,
+        action=decision.action,
+        settled=settled,
     )
-    if stage == "arrhenius" or not document.passed:
+    looks = [*looks, look]
+    reason = end_reason(schedule, len(segment_uuids), decision, settled)
+    if reason is None:
+        more = _next_jobs(run, structure, looks, segment_uuids, SegmentEnd(end, end_dir_name))
+        more[-1].set_uuid(CURRENT_JOB.job.uuid)
+        more[-1].index = CURRENT_JOB.job.index + 1
+        return Response(output=look, replace=Flow([*more], name=run.stage))
+    document = _transport_document(run, result, decision, looks, reason, segment_uuids)
+    CURRENT_JOB.job.update_metadata({"document": TransportDocument.__name__}, dynamic=False)
+    if run.stage == "arrhenius" or not document.passed:
         return Response(output=document)
-    if stage == "short_md":
-        return Response(output=document, addition=after_short(candidate, structure))
-    return Response(output=document, addition=after_long(candidate, structure, document))
+    if run.stage == "short_md":
+        return Response(output=document, addition=after_short(run.candidate, structure))
+    return Response(output=document, addition=after_long(run.candidate, structure, document))
 
 
-def transport_document(
-    candidate: Candidate,
-    stage: Stage,
-    temperature_k: float,
-    settings: MolecularDynamics,
-    trajectories: list[str],
-    segment_uuids: list[str],
-) -> TransportDocument:
-    """Analyse joined segments after equilibration and apply the stage's gate."""
-    segments = [Trajectory.from_bytes(base64.b64decode(text)) for text in trajectories]
-    trajectory = Trajectory.join(segments)
-    trajectory = trajectory.skip(round(settings.equilibration_ps * 1e3 / trajectory.timestep_fs))
-    ion = candidate.mobile_species
-    result = analyze(
-        trajectory,
+def _joined(store: JobStore, segment_uuids: list[str]) -> Trajectory:
+    blobs = [OutputReference(uuid).trajectory.resolve(store) for uuid in segment_uuids]
+    return Trajectory.join([Trajectory.from_bytes(base64.b64decode(blob)) for blob in blobs])
+
+
+def _analyzed(run: Run, trajectory: Trajectory) -> TransportResult:
+    """Analyse a run without its equilibration."""
+    ion = run.candidate.mobile_species
+    return analyze(
+        trajectory.skip(round(run.settings.equilibration_ps * 1e3 / trajectory.timestep_fs)),
         species=ion.element.symbol,
-        temperature_k=temperature_k,
+        temperature_k=run.temperature_k,
         charge=round(ion.oxi_state or 0),
     )
-    gate = (
-        LongGate(sigma_min_s_cm=settings.min_sigma_s_cm, relative_error=settings.max_relative_error)
-        if isinstance(settings, LongMD)
-        else ShortGate(sigma_min_s_cm=settings.min_sigma_s_cm)
-    )
-    decision = gate.decide(result)
+
+
+def _transport_document(
+    run: Run,
+    result: TransportResult,
+    decision: GateDecision,
+    looks: list[Look],
+    reason: EndReason,
+    segment_uuids: list[str],
+) -> TransportDocument:
+    candidate = run.candidate
     return TransportDocument(
         composition_id=candidate.composition.composition_id,
         mother_id=candidate.mother.mother_id,
         composition=candidate.composition.formula,
-        stage=stage,
-        temperature_k=temperature_k,
-        timestep_fs=settings.timestep_fs,
-        length_ps=trajectory.n_frames * trajectory.timestep_fs / 1e3,
+        stage=run.stage,
+        temperature_k=run.temperature_k,
+        timestep_fs=run.settings.timestep_fs,
+        length_ps=result.n_frames * result.timestep_fs / 1e3,
+        run_length_ps=looks[-1].run_length_ps,
+        end_reason=reason,
+        looks=looks,
         verdict=result.verdict,
         reasons=list(result.reasons),
         diffusivity_cm2_s=result.diffusivity_cm2_s,
@@ -145,66 +212,59 @@ def transport_document(
     )
 
 
-def molecular_dynamics_flow(
-    candidate: Candidate,
+def _next_jobs(
+    run: Run,
     structure: Structure,
-    stage: Stage,
-    settings: MolecularDynamics,
-    temperature_k: float | None = None,
-) -> Flow:
-    """Return the chained segments of one run, each stored, and the diagnosis at the end."""
-    temperature_k = settings.temperature_k if temperature_k is None else temperature_k
-    backend = candidate.backend
-    n_segments = math.ceil(settings.length_ps / settings.segment_ps - 1e-9)
-    interval = settings.frame_interval
-    n_frames = round(settings.length_ps * 1e3 / settings.timestep_fs / interval / n_segments)
+    looks: list[Look],
+    segment_uuids: list[str],
+    end: SegmentEnd | None,
+) -> list[Job]:
+    """Return the chained segments up to the next look, and that look."""
+    candidate, settings, schedule = run.candidate, run.settings, run.schedule
+    n_done = len(segment_uuids)
     jobs: list[Job] = []
     segments: list[Job] = []
-    previous: Job | None = None
-    for index in range(1, n_segments + 1):
-        previous = backend.md(
+    for index in range(n_done + 1, schedule.next_look(n_done) + 1):
+        dynamics = candidate.backend.md(
             neutral(structure),
-            temperature_k=temperature_k,
+            temperature_k=run.temperature_k,
             timestep_fs=settings.timestep_fs,
-            n_steps=n_frames * interval,
-            continue_from=previous.output if previous else None,
+            n_steps=schedule.n_frames * settings.frame_interval,
+            continue_from=end,
             seed=settings.seed,
-            frame_interval=interval,
-            name=f"{temperature_k:g} K segment {index}",
+            frame_interval=settings.frame_interval,
+            name=f"{run.temperature_k:g} K segment {index}",
         )
-        segment = store_segment(
-            candidate,
-            stage,
-            index,
-            temperature_k,
-            settings,
-            previous.output.dir_name,
-            previous.uuid,
-        )
+        segment = store_segment(run, index, dynamics.output.dir_name, dynamics.uuid)
+        end = SegmentEnd(dynamics.output.structure, dynamics.output.dir_name)
         jobs += [
-            candidate.tag(previous, stage),
-            candidate.tag(segment, stage, SegmentDocument),
+            candidate.tag(dynamics, run.stage),
+            candidate.tag(segment, run.stage, SegmentDocument),
         ]
         segments.append(segment)
+    assert end is not None
     diagnosis = diagnose(
-        candidate,
-        stage,
-        temperature_k,
-        settings,
-        [segment.output.trajectory for segment in segments],
-        [segment.uuid for segment in segments],
+        run,
         structure,
+        looks,
+        [*segment_uuids, *(segment.uuid for segment in segments)],
+        [segment.output.index for segment in segments],
+        end.structure,
+        end.dir_name,
     )
-    return Flow([*jobs, candidate.tag(diagnosis, stage, TransportDocument)], name=stage)
+    return [*jobs, candidate.tag(diagnosis, run.stage, Look)]
 
 
-def short_md_flow(candidate: Candidate, structure: Structure) -> Flow:
-    """Return the short diagnosis."""
-    settings: ShortMD = candidate.screening.short_md
-    return molecular_dynamics_flow(candidate, structure, "short_md", settings)
+def molecular_dynamics_flow(
+    candidate: Candidate, structure: Structure, stage: Stage, temperature_k: float | None = None
+) -> Flow:
+    """Return the chained segments up to the gate's first look, each stored, and that look.
 
-
-def long_md_flow(candidate: Candidate, structure: Structure) -> Flow:
-    """Return the long diagnosis."""
-    settings: LongMD = candidate.screening.long_md
-    return molecular_dynamics_flow(candidate, structure, "long_md", settings)
+    The last job's output is the analysis of the whole run, however long it gets.
+    """
+    settings: MolecularDynamics = (
+        candidate.screening.short_md if stage == "short_md" else candidate.screening.long_md
+    )
+    temperature_k = settings.temperature_k if temperature_k is None else temperature_k
+    run = Run(candidate=candidate, stage=stage, temperature_k=temperature_k)
+    return Flow([*_next_jobs(run, structure, [], [], None)], name=stage)
