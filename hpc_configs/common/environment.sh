@@ -1,0 +1,18 @@
+# Every batch job starts with this; so should you:  source {{ (folder ~ "/environment.sh") | shell }}
+{% if modules %}
+type module >/dev/null 2>&1 || source /etc/profile
+module load {{ modules }}
+{% endif %}
+export PATH={{ (environment ~ "/bin") | shell }}:"$PATH"
+export FW_CONFIG_FILE={{ (folder ~ "/FW_config.yaml") | shell }}
+export JOBFLOW_CONFIG_FILE={{ (folder ~ "/jobflow.yaml") | shell }}
+export ATOMATE2_CONFIG_FILE={{ (folder ~ "/atomate2.yaml") | shell }}
+# What screening.yaml calls $ATOMATE2_VASP_CMD and $ATOMATE2_VASP_GAMMA_CMD.
+export ATOMATE2_VASP_CMD={{ vasp_std | shell }}
+export ATOMATE2_VASP_GAMMA_CMD={{ vasp_gam | shell }}
+{% if potcar_dir %}
+export PMG_VASP_PSP_DIR={{ potcar_dir | shell }}
+{% endif %}
+# One thread for each MPI process; VASP keeps large arrays on the stack.
+export OMP_NUM_THREADS=1
+ulimit -s unlimited 2>/dev/null || true

@@ -1,0 +1,230 @@
+"""The schedulers IonSieve knows: one folder of templates each, described by its scheduler.yaml."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ionsieve.errors import InputError, IonSieveError
+
+DESCRIPTION = "scheduler.yaml"
+_SHARED_VALUES = "shared_values.yaml"
+
+Kind = Literal["name", "host", "text", "path", "count", "port", "walltime", "boolean"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Value(_Model):
+    """One thing that only the user knows."""
+
+    question: str
+    kind: Kind = "text"
+    default: str | int | bool | None = Field(None, description="None: the user must give it")
+    example: str | None = None
+
+
+class Commands(_Model):
+    """Command lines; ``{script}`` and ``{job}`` stand for a batch script and a job's number."""
+
+    submit: str
+    status: str
+    cancel: str | None = None
+    version: str | None = Field(None, description="prints the version")
+    answers: str | None = Field(None, description="fails when the scheduler is down")
+    accepts: str | None = Field(None, description="fails when a job would be refused; submits none")
+    accepts_pattern: str | None = Field(None, description="what it prints when all is well")
+
+
+class Scheduler(_Model):
+    """A scheduler.yaml; the commands of one in a template folder may hold placeholders."""
+
+    title: str
+    manual: str
+    values: dict[str, Value] = Field(default_factory=dict)
+    commands: Commands
+    directives: dict[str, str] = Field(
+        default_factory=dict, description="what a batch script must contain, by what it asks for"
+    )
+    job_variable: str | None = Field(None, description="environment variable set inside a job")
+    mpi_outside_job: str | None = Field(
+        None, description="launcher that works on a login node, if there is one"
+    )
+    mpi_busy: str | None = Field(None, description="what that launcher prints when nodes are busy")
+
+
+@dataclass(frozen=True)
+class SchedulerFolder:
+    """A folder of templates.
+
+    Attributes
+    ----------
+    name : str
+        The folder's name, by which users ask for it.
+    folder : Traversable
+        Where the templates are.
+    scheduler : Scheduler
+        Its description, with the values that are asked of everybody.
+    """
+
+    name: str
+    folder: Traversable
+    scheduler: Scheduler
+
+    def templates(self) -> list[Traversable]:
+        """Return the files to fill in, in the order of their names."""
+        found = [entry for entry in self.folder.iterdir() if entry.is_file()]
+        return sorted(
+            (entry for entry in found if entry.name != _SHARED_VALUES), key=lambda entry: entry.name
+        )
+
+
+def scheduler_names() -> list[str]:
+    """Return the schedulers that come with IonSieve."""
+    root = files("ionsieve") / "hpc_configs"
+    return sorted(entry.name for entry in root.iterdir() if (entry / DESCRIPTION).is_file())
+
+
+def find_scheduler(name: str) -> SchedulerFolder:
+    """Return the templates of a scheduler: one that comes with IonSieve, or a folder of the user's.
+
+    Parameters
+    ----------
+    name
+        A name such as ``slurm``, or the path of a folder with a scheduler.yaml.
+
+    Raises
+    ------
+    InputError
+        There is no such scheduler.
+    IonSieveError
+        Its description is wrong.
+    """
+    known = scheduler_names()
+    if name in known:
+        folder: Traversable = files("ionsieve") / "hpc_configs" / name
+    elif "/" in name and (Path(name) / DESCRIPTION).is_file():
+        folder = Path(name)
+    else:
+        raise InputError(
+            f"unknown scheduler '{name}'; known: {', '.join(known)}, or the path of a folder with "
+            f"a {DESCRIPTION}"
+        )
+    raw = _read_mapping(folder / DESCRIPTION)
+    shared = folder / _SHARED_VALUES
+    values: dict[str, Any] = _read_mapping(shared) if shared.is_file() else {}
+    for key, changes in (raw.get("values") or {}).items():
+        values[key] = {**values.get(key, {}), **changes}
+        if "example" in changes and "default" not in changes:
+            values[key].pop("default", None)
+    return SchedulerFolder(
+        PurePosixPath(folder.name).name, folder, parse_scheduler({**raw, "values": values}, name)
+    )
+
+
+def parse_scheduler(raw: Mapping[str, Any], where: str) -> Scheduler:
+    """Validate what a scheduler.yaml says.
+
+    Raises
+    ------
+    IonSieveError
+        A key is unknown, missing or of the wrong type.
+    """
+    try:
+        return Scheduler(**raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise IonSieveError(f"{where}: {DESCRIPTION}: '{key}': {first['msg']}") from error
+
+
+def resolve_values(found: SchedulerFolder, given: Mapping[str, str]) -> dict[str, str | int | bool]:
+    """Return all values of a scheduler: those given, checked, and the defaults of the others.
+
+    Raises
+    ------
+    InputError
+        A value is unknown, missing or wrong; the message names it and what is allowed.
+    """
+    values = found.scheduler.values
+    unknown = [name for name in given if name not in values]
+    if unknown:
+        raise InputError(
+            f"{found.name} has no value '{unknown[0]}'; known: {', '.join(sorted(values))}"
+        )
+    missing = [name for name, value in values.items() if value.default is None]
+    missing = [name for name in missing if not given.get(name)]
+    if missing:
+        asked = "; ".join(f"{name}: {values[name].question}" for name in missing)
+        example = values[missing[0]].example or "..."
+        raise InputError(f"missing values ({asked}); give --set {missing[0]}={example}")
+    filled: dict[str, str | int | bool] = {}
+    for name, value in values.items():
+        text = str(given.get(name, value.default))
+        if name not in given:
+            # The Python that runs this; on a login node its environment.
+            text = text.replace("{scheduler}", found.name).replace("{prefix}", sys.prefix)
+        filled[name] = check_value(name, text, value.kind)
+    return filled
+
+
+#: Values stand in directives, where nothing can be quoted.
+_NAME = re.compile(r"[\w.@%+:/,=-]*")
+_HOST = re.compile(r"[A-Za-z0-9.-]+")
+_WALLTIME = re.compile(r"\d{1,3}:[0-5]\d:[0-5]\d")
+_BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
+
+
+def check_value(name: str, text: str, kind: Kind) -> str | int | bool:
+    """Return a value in its own type.
+
+    Raises
+    ------
+    InputError
+        It is not of its kind; the message names it and what is allowed.
+    """
+    text = text.strip()
+    if not text.isprintable():
+        raise InputError(f"{name}: control characters and line breaks are not allowed")
+    if kind in ("count", "port"):
+        highest = 65535 if kind == "port" else 10**6
+        if not re.fullmatch(r"\d{1,7}", text) or not 1 <= int(text) <= highest:
+            raise InputError(f"{name} = '{text}': give a whole number from 1 to {highest}")
+        return int(text)
+    if kind == "boolean":
+        if text.lower() not in _BOOLEANS:
+            raise InputError(f"{name} = '{text}': give true or false")
+        return _BOOLEANS[text.lower()]
+    if kind == "walltime" and (not _WALLTIME.fullmatch(text) or not text.strip("0:")):
+        raise InputError(f"{name} = '{text}': give hours, minutes and seconds, such as 12:00:00")
+    if kind == "name" and not _NAME.fullmatch(text):
+        raise InputError(
+            f"{name} = '{text}': use letters, digits and . _ - @ % + : / , = only, without blanks"
+        )
+    if kind == "host" and not _HOST.fullmatch(text):
+        # Not shown: it may be a connection string with a password.
+        raise InputError(f"{name}: give the host's name only, such as db.example.org")
+    if kind == "path" and text and not text.startswith("/"):
+        raise InputError(f"{name} = '{text}': give an absolute path, the same on all nodes")
+    return text
+
+
+def _read_mapping(path: Traversable) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise IonSieveError(f"{path}: not readable as YAML") from error
+    if not isinstance(raw, dict):
+        raise IonSieveError(f"{path}: expected keys such as 'title:'")
+    return raw
