@@ -119,7 +119,7 @@ def throughput() -> None:
                 nodes.labels,
                 nodes.first,
                 tree.inner.count,
-                False,
+                None,
                 tree.level,
                 tree.model,
                 pool,

@@ -26,7 +26,7 @@ def main() -> None:
     for _ in range(4):
         start = time.process_time()
         n_evaluated = search_nodes(
-            nodes.labels, nodes.first, tree.inner.count, False, tree.level, tree.model, pool, work
+            nodes.labels, nodes.first, tree.inner.count, None, tree.level, tree.model, pool, work
         )
         rates.append(n_evaluated / (time.process_time() - start))
     ours = max(rates)

@@ -78,7 +78,7 @@ def _polish(starts: NDArray[np.int64], tree: Tree, pool: Pool) -> None:
     """Offer the neighbours of everything in the pool until nothing new enters."""
     seen: set[bytes] = set()
     for _ in range(_POLISH_ROUNDS):
-        rows = pool.labels[: pool.size[0]]
+        rows = pool.labels[pool.order[: pool.size[0]]]
         fresh = [row.copy() for row in rows if row.tobytes() not in seen]
         if not fresh:
             return

@@ -116,7 +116,7 @@ class Tree:
         groups.sort(key=lambda group: group[-1].n_subsets)
         choices = [choice for group in groups for choice in group]
         if not choices:
-            choices = [Choice(np.arange(1, dtype=np.int64), int(start[0]), int(start[0]), 0, 1)]
+            choices = [Choice(np.arange(1, dtype=np.int64), int(start[0]), int(start[0]), 1, 1)]
         return Tree(space.model, tuple(choices[:-1]), choices[-1], start)
 
     @property
@@ -197,10 +197,11 @@ def _distinct_subsets(
     position[sites] = np.arange(len(sites))
     local = np.ascontiguousarray(position[permutations[:, sites]])
     state = np.zeros(size + 1, dtype=np.int64)
+    indicator = np.zeros(len(sites), dtype=np.bool_)
     while True:
         out = np.empty((_CHUNK, size), dtype=np.int32)
         n_equal = np.empty(_CHUNK, dtype=np.int64)
-        written = next_canonical_subsets(local, state, out, n_equal)
+        written = next_canonical_subsets(local, state, indicator, out, n_equal)
         if written:
             yield out[:written], len(local) // n_equal[:written]
         if written < _CHUNK:

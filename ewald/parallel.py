@@ -179,9 +179,9 @@ class Team:
 
 def _worst(pool: Pool) -> int:
     """Return the energy, in quanta, of the last entry of a full pool."""
-    if pool.size[0] < len(pool.order):
+    if pool.size[0] < len(pool.order) - 1:
         return int(pool.limit[0])
-    return int(min(pool.limit[0], pool.quanta[pool.order[-1]]))
+    return int(min(pool.limit[0], pool.quanta[pool.order[-2]]))
 
 
 class _Queue:

@@ -191,18 +191,19 @@ def _compile(method: Method) -> float:
     """Compile the kernels, or load them from the cache; return the seconds it took."""
     start = time.perf_counter()
     model = Model(
-        interaction=np.zeros((4, 4)),
-        potential=np.zeros(4),
-        charges=np.array([[0.0, 1.0]] * 4),
-        permutations=np.arange(4, dtype=np.int32)[None, :],
+        interaction=np.zeros((6, 6)),
+        potential=np.zeros(6),
+        charges=np.array([[0.0, 1.0]] * 6),
+        permutations=np.arange(6, dtype=np.int32)[None, :],
         constant_ev=np.zeros(1),
     )
-    choice = Choice(np.arange(4, dtype=np.int64), 0, 1, 2, 4)
-    tree = Tree(model, (), choice, np.zeros(4, dtype=np.uint8))
-    pool = new_pool(1, 4)
+    outer = Choice(np.arange(2, dtype=np.int64), 0, 1, 1, 2)
+    choice = Choice(np.arange(2, 6, dtype=np.int64), 0, 1, 2, 4)
+    tree = Tree(model, (outer,), choice, np.zeros(6, dtype=np.uint8))
+    pool = new_pool(1, 6)
     if method != "exhaustive":
-        filled = np.array([0, 0, 1, 1], dtype=np.uint8)
-        starts = np.array([0, 4], dtype=np.int64)
+        filled = np.array([0, 1, 0, 0, 1, 1], dtype=np.uint8)
+        starts = np.array([0, 2, 6], dtype=np.int64)
         anneal(filled, starts, model, 1.0, 0.1, 1, np.uint64(1), pool)
         offer_neighbours(filled, starts, model, pool)
     if method != "anneal":

@@ -193,4 +193,4 @@ def _highest_ev(space: SolidSolution, tree: Tree) -> float:
     pool = new_pool(1, len(tree.start))
     limits = Limits(math.inf, None, Checkpoint(None, model, ""))
     anneal_runs(space, replace(tree, model=negative), pool, 0, Team(), limits, n_runs=2)
-    return float(arrangement_energy(pool.labels[0], model))
+    return float(arrangement_energy(pool.labels[pool.order[0]], model))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ionsieve.ewald.checkpoint import Checkpoint
 from ionsieve.ewald.kernels.arrangements import QUANTUM_EV, Pool, offer, pool_threshold
 from ionsieve.ewald.kernels.enumeration import node_bounds, search_nodes
-from ionsieve.ewald.kernels.work import Work, new_work
+from ionsieve.ewald.kernels.work import Bounds, Work, new_bounds, new_work
 from ionsieve.ewald.levels import Nodes, Tree
 from ionsieve.ewald.parallel import Report, Team
 
@@ -100,8 +100,11 @@ class _Search:
         self.team, self.limits = team, limits
         self.prefix = _prefix(tree)
         self.n_picks = tree.inner.count - self.prefix
-        self.shift = convex_shift(tree) if prune else 0.0
-        self.work: Work = new_work(len(tree.inner.sites), self.n_picks, prune, self.shift)
+        n_sites = len(tree.inner.sites)
+        self.work: Work = new_work(n_sites, self.n_picks, prune)
+        self.bounds: Bounds | None = None
+        if prune:
+            self.bounds = new_bounds(n_sites, self.n_picks, convex_shift(tree))
         self.progress = Progress()
         self.stopped = False
 
@@ -152,10 +155,11 @@ class _Search:
 
     def _bounds(self, nodes: Nodes) -> NDArray[np.float64]:
         bounds = np.full(len(nodes), -math.inf)
-        if self.prune:
+        if self.bounds is not None:
+            shift = float(self.bounds.shift[0])
             tree = self.tree
             node_bounds(
-                nodes.labels, nodes.first, self.n_picks, self.shift, tree.level, tree.model, bounds
+                nodes.labels, nodes.first, self.n_picks, shift, tree.level, tree.model, bounds
             )
         return bounds
 
@@ -174,7 +178,7 @@ class _Search:
                 part.labels,
                 part.first,
                 self.n_picks,
-                self.prune,
+                self.bounds,
                 tree.level,
                 tree.model,
                 self.pool,

@@ -13,3 +13,5 @@ drop_stale_kernels(Path(__file__).parent)
 entry = functools.partial(njit, cache=True, no_cfunc_wrapper=True)
 #: A kernel called by other kernels only: without the wrappers that double its compile time.
 inner = functools.partial(njit, cache=True, no_cfunc_wrapper=True, no_cpython_wrapper=True)
+#: A kernel called at one place, and made part of the caller before that is compiled.
+part = functools.partial(njit, inline="always")

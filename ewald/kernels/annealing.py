@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ionsieve.ewald.kernels import entry, inner
+from ionsieve.ewald.kernels import entry, inner, part
 from ionsieve.ewald.kernels.arrangements import arrangement_energy, offer, pool_threshold
 
 
@@ -53,7 +53,7 @@ def swap_cost(i, j, labels, potentials, model):  # type: ignore[no-untyped-def]
     return cost + 0.5 * (new_j * new_j - old_j * old_j) * model.interaction[j, j]
 
 
-@inner()
+@part()
 def apply_swap(i, j, labels, potentials, model):  # type: ignore[no-untyped-def]
     """Swap two sites' labels and update the potentials."""
     step_i = model.charges[i, labels[j]] - model.charges[i, labels[i]]

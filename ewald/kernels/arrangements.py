@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ionsieve.ewald.kernels import entry, inner
+from ionsieve.ewald.kernels import entry, part
 
 #: Energies are compared in whole multiples of this (eV); below it arrangements tie, and their
 #: canonical labels decide the order.
@@ -45,13 +45,13 @@ class Pool(NamedTuple):
 
     Attributes
     ----------
-    order : (k,) int64
-        Slots by ascending energy, then descending labels.
-    quanta : (k,) int64
+    order : (k + 1,) int64
+        Slots by ascending energy, then descending labels; after those in use the free ones.
+    quanta : (k + 1,) int64
         Energies in multiples of :data:`QUANTUM_EV`.
-    labels : (k, n) uint8
+    labels : (k + 1, n) uint8
         Canonical labels.
-    degeneracies : (k,) int64
+    degeneracies : (k + 1,) int64
     size : (1,) int64
         Slots in use.
     limit : (1,) int64
@@ -66,13 +66,13 @@ class Pool(NamedTuple):
     limit: NDArray[np.int64]
 
 
-def new_pool(n_slots: int, n_sites: int) -> Pool:
+def new_pool(capacity: int, n_sites: int) -> Pool:
     """Return an empty pool."""
     return Pool(
-        np.zeros(n_slots, dtype=np.int64),
-        np.zeros(n_slots, dtype=np.int64),
-        np.zeros((n_slots, n_sites), dtype=np.uint8),
-        np.zeros(n_slots, dtype=np.int64),
+        np.arange(capacity + 1, dtype=np.int64),
+        np.zeros(capacity + 1, dtype=np.int64),
+        np.zeros((capacity + 1, n_sites), dtype=np.uint8),
+        np.zeros(capacity + 1, dtype=np.int64),
         np.zeros(1, dtype=np.int64),
         np.full(1, NO_LIMIT, dtype=np.int64),
     )
@@ -94,7 +94,7 @@ def arrangement_energy(labels, model):  # type: ignore[no-untyped-def]
     return total
 
 
-@inner()
+@part()
 def canonicalise(labels, permutations, out):  # type: ignore[no-untyped-def]
     """Write the lexicographically largest symmetry image; return the degeneracy."""
     n = labels.size
@@ -121,19 +121,21 @@ def canonicalise(labels, permutations, out):  # type: ignore[no-untyped-def]
 def pool_threshold(pool):  # type: ignore[no-untyped-def]
     """Return the energy (eV) above which nothing can enter the pool."""
     worst = pool.limit[0]
-    if pool.size[0] == pool.quanta.size:
-        worst = min(worst, pool.quanta[pool.order[pool.quanta.size - 1]])
+    size = pool.size[0]
+    if size == pool.order.size - 1:
+        last = pool.quanta[pool.order[size - 1]]
+        worst = last if last < worst else worst
     return np.inf if worst == NO_LIMIT else (worst + 2) * QUANTUM_EV
 
 
-@inner()
-def compare(quantum, canonical, pool, slot):  # type: ignore[no-untyped-def]
-    """Return 1 if an arrangement comes after the one in a slot, -1 if before, 0 if it is it."""
-    if quantum != pool.quanta[slot]:
-        return 1 if quantum > pool.quanta[slot] else -1
-    for i in range(canonical.size):
-        if canonical[i] != pool.labels[slot, i]:
-            return 1 if canonical[i] < pool.labels[slot, i] else -1
+@part()
+def compare(slot, other, pool):  # type: ignore[no-untyped-def]
+    """Return 1 if a slot's arrangement comes after the other's, -1 if before, 0 if it is it."""
+    if pool.quanta[slot] != pool.quanta[other]:
+        return 1 if pool.quanta[slot] > pool.quanta[other] else -1
+    for i in range(pool.labels.shape[1]):
+        if pool.labels[slot, i] != pool.labels[other, i]:
+            return 1 if pool.labels[slot, i] < pool.labels[other, i] else -1
     return 0
 
 
@@ -144,31 +146,28 @@ def offer(labels, model, pool):  # type: ignore[no-untyped-def]
     The order is by energy in quanta, then by canonical labels, so the pool's final content depends
     neither on the order of offers nor on which symmetry copies were offered.
     """
-    n = labels.size
-    canonical = np.empty(n, dtype=np.uint8)
-    degeneracy = canonicalise(labels, model.permutations, canonical)
-    quantum = np.int64(np.floor(arrangement_energy(canonical, model) / QUANTUM_EV + 0.5))
-    size, capacity = pool.size[0], pool.quanta.size
+    size = pool.size[0]
+    # There is always one slot more than may be in use.
+    slot = pool.order[size]
+    canonical = pool.labels[slot]
+    pool.degeneracies[slot] = canonicalise(labels, model.permutations, canonical)
+    pool.quanta[slot] = np.int64(np.floor(arrangement_energy(canonical, model) / QUANTUM_EV + 0.5))
     # Binary search for the first row that comes after the new arrangement.
     low, high = 0, size
     while low < high:
         middle = (low + high) // 2
-        order = compare(quantum, canonical, pool, pool.order[middle])
+        order = compare(slot, pool.order[middle], pool)
         if order == 0:
             return False
         if order > 0:
             low = middle + 1
         else:
             high = middle
-    if low == capacity:
+    if low == pool.order.size - 1:
         return False
-    slot = size if size < capacity else pool.order[capacity - 1]
-    for row in range(min(size, capacity - 1), low, -1):
+    for row in range(size, low, -1):
         pool.order[row] = pool.order[row - 1]
     pool.order[low] = slot
-    pool.quanta[slot] = quantum
-    pool.degeneracies[slot] = degeneracy
-    for i in range(n):
-        pool.labels[slot, i] = canonical[i]
-    pool.size[0] = min(size + 1, capacity)
+    if size < pool.order.size - 1:
+        pool.size[0] = size + 1
     return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ionsieve.ewald.kernels import inner
+from ionsieve.ewald.kernels import inner, part
 
 
 @inner()
@@ -71,7 +71,7 @@ def choice_bound(fields, half_sums, start, n, n_left, smallest):  # type: ignore
     return total
 
 
-@inner()
+@part()
 def insertion_order(sites, fields, extra, n):  # type: ignore[no-untyped-def]
     """Sort sites and fields in place by ascending ``fields + extra``."""
     keys = np.empty(n)

@@ -6,15 +6,16 @@ choice costs ``E + sum F_i + sum J_ij`` over the picked sites. All but the last 
 tail, are made one by one (a *parent*); the tails of parents with the same last pick are evaluated
 together, one parent per vector lane.
 
-Loops are written out: array expressions would take numba seconds more to compile. So would a
-literal 0 as an argument, by which numba compiles a kernel once more; hence ``np.int64(0)``.
+Compile time: loops are written out, scratch arrays come from outside, and a kernel called at one
+place is compiled as part of its caller; else numba optimises it again in every kernel above it. A
+literal 0 as an argument would compile a kernel once more; hence ``np.int64(0)``.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ionsieve.ewald.kernels import entry, inner
+from ionsieve.ewald.kernels import entry, inner, part
 from ionsieve.ewald.kernels.arrangements import arrangement_energy, offer, pool_threshold
 from ionsieve.ewald.kernels.bounds import (
     choice_bound,
@@ -62,49 +63,50 @@ def pair_terms(sites, n_open, level, model, out):  # type: ignore[no-untyped-def
             out[a, b] = step * step * model.interaction[i, sites[b]]
 
 
-@inner()
+@part()
 def offer_tails(block, lane, nodes, n_picks, level, model, pool, work):  # type: ignore[no-untyped-def]
-    """Offer every tail that brings one parent below the threshold."""
-    n, n_tail = work.n_open[0], work.n_tail[0]
-    sites, fields = work.sites, work.fields[block]
-    labels = nodes[work.nodes[block, lane]].copy()
-    for pick in range(n_picks - n_tail):
-        labels[sites[work.picks[block, lane, pick]]] = level.codes[1]
-    # The costs of further picks at each depth, so that the last pick is one addition.
-    further = np.empty((n_tail, n))
-    costs = np.empty(n_tail)
-    tail = np.empty(n_tail, dtype=np.int64)
+    """Offer every tail that brings one parent below the threshold.
+
+    The tail goes onto the stack above the depth of parents, which is free.
+    """
+    n, depth_parent = work.n_open[0], n_picks - work.n_tail[0]
+    sites, stack, energies, picks = work.sites, work.stack, work.stack_energies, work.stack_picks
+    # Changed in place, and put back.
+    labels = nodes[work.nodes[block, lane]]
+    for depth in range(depth_parent):
+        labels[sites[work.picks[block, lane, depth]]] = level.codes[1]
+    depth = depth_parent + 1
     for k in range(block, n):
-        further[0, k] = fields[k, lane]
-    costs[0] = work.energies[block, lane]
-    depth = 0
-    tail[0] = block - 1
-    while depth >= 0:
-        if depth == n_tail - 1:
-            for pick in range(tail[depth] + 1, n):
-                if costs[depth] + further[depth, pick] <= pool_threshold(pool):
-                    for k in range(depth):
-                        labels[sites[tail[k]]] = level.codes[1]
+        stack[depth, k] = work.fields[block, k, lane]
+    energies[depth] = work.energies[block, lane]
+    picks[depth] = block - 1
+    while depth > depth_parent:
+        if depth < n_picks:
+            pick = picks[depth] + 1
+            picks[depth] = pick
+            if pick < n - (n_picks - depth):
+                energies[depth + 1] = energies[depth] + stack[depth, pick]
+                for k in range(pick + 1, n):
+                    stack[depth + 1, k] = stack[depth, k] + work.pairs[pick, k]
+                depth += 1
+                picks[depth] = pick
+                continue
+        else:
+            for pick in range(picks[depth] + 1, n):
+                if energies[depth] + stack[depth, pick] <= pool_threshold(pool):
+                    for lower in range(depth_parent + 1, depth):
+                        labels[sites[picks[lower]]] = level.codes[1]
                     labels[sites[pick]] = level.codes[1]
                     offer(labels, model, pool)
                     labels[sites[pick]] = level.codes[0]
-                    for k in range(depth):
-                        labels[sites[tail[k]]] = level.codes[0]
-            depth -= 1
-            continue
-        tail[depth] += 1
-        pick = tail[depth]
-        if pick > n - (n_tail - depth):
-            depth -= 1
-            continue
-        costs[depth + 1] = costs[depth] + further[depth, pick]
-        for k in range(pick + 1, n):
-            further[depth + 1, k] = further[depth, k] + work.pairs[pick, k]
-        depth += 1
-        tail[depth] = pick
+                    for lower in range(depth_parent + 1, depth):
+                        labels[sites[picks[lower]]] = level.codes[0]
+        depth -= 1
+    for depth in range(depth_parent):
+        labels[sites[work.picks[block, lane, depth]]] = level.codes[0]
 
 
-@inner()
+@part()
 def complete_blocks(first, last, nodes, n_picks, level, model, pool, work):  # type: ignore[no-untyped-def]
     """Evaluate the parents of blocks first ... last - 1; return the number of arrangements."""
     n, n_tail = work.n_open[0], work.n_tail[0]
@@ -129,23 +131,7 @@ def complete_blocks(first, last, nodes, n_picks, level, model, pool, work):  # t
     return evaluated
 
 
-@inner()
-def complete_few(node, n_picks, level, model, pool, work):  # type: ignore[no-untyped-def]
-    """Evaluate a node with no or one pick left; return the number of arrangements."""
-    labels = node.copy()
-    energy = work.stack_energies[0]
-    for k in range(work.n_open[0] if n_picks else 1):
-        if n_picks:
-            labels[work.sites[k]] = level.codes[1]
-            energy = work.stack_energies[0] + work.stack[0, k]
-        if energy <= pool_threshold(pool):
-            offer(labels, model, pool)
-        if n_picks:
-            labels[work.sites[k]] = level.codes[0]
-    return work.n_open[0] if n_picks else 1
-
-
-@inner()
+@part()
 def add_parent(number, depth, work):  # type: ignore[no-untyped-def]
     """Put the parent on top of the stack into its block; return the block."""
     block = work.stack_picks[depth - 1] + 1 if depth > 0 else 0
@@ -160,24 +146,40 @@ def add_parent(number, depth, work):  # type: ignore[no-untyped-def]
     return block
 
 
-@inner()
-def walk_node(number, nodes, n_picks, prune, level, model, pool, work):  # type: ignore[no-untyped-def]
-    """Make all but the last two picks of the node in hand; return the arrangements evaluated."""
+@part()
+def is_excluded(depth, pick, left, energy, bounds, pool, work):  # type: ignore[no-untyped-def]
+    """Return whether a lower bound excludes the picks made so far and ``left`` more."""
+    n, fields = work.n_open[0], work.stack[depth]
+    threshold = pool_threshold(pool)
+    bound = choice_bound(fields, bounds.half_sums, pick + 1, n, left, work.scratch[0])
+    if energy + bound > threshold:
+        return True
+    if left < _RELAXED_PICKS:
+        return False
+    bound = relaxed_choice_bound(
+        fields, work.pairs, bounds.shift[0], pick + 1, n, left, _INNER_STEPS, bounds.fractions
+    )
+    return energy + bound > threshold
+
+
+@part()
+def walk_node(number, n_picks, bounds, pool, work):  # type: ignore[no-untyped-def]
+    """Make all picks before the tails of the node in hand, until a block of parents is full.
+
+    Return the block, or -1 at the end of the node. ``work.depth`` keeps the place.
+    """
     n = work.n_open[0]
     n_lanes = work.energies.shape[1]
     depth_end = n_picks - work.n_tail[0]
-    evaluated = 0
-    depth = np.int64(0)
+    depth = work.depth[0]
     picks = work.stack_picks
-    picks[0] = -1
     while depth >= 0:
         if depth == depth_end:
             block = add_parent(number, depth, work)
-            if work.filled[block] == n_lanes:
-                evaluated += complete_blocks(
-                    block, block + 1, nodes, n_picks, level, model, pool, work
-                )
             depth -= 1
+            if work.filled[block] == n_lanes:
+                work.depth[0] = depth
+                return block
             continue
         picks[depth] += 1
         pick = picks[depth]
@@ -188,54 +190,60 @@ def walk_node(number, nodes, n_picks, prune, level, model, pool, work):  # type:
         energy = work.stack_energies[depth] + work.stack[depth, pick]
         for k in range(pick + 1, n):
             work.stack[depth + 1, k] = work.stack[depth, k] + work.pairs[pick, k]
-        if prune and left >= 2:
-            bound = choice_bound(
-                work.stack[depth + 1], work.half_sums, pick + 1, n, left, work.scratch[0]
-            )
-            if energy + bound > pool_threshold(pool):
-                continue
-            if left >= _RELAXED_PICKS:
-                bound = relaxed_choice_bound(
-                    work.stack[depth + 1],
-                    work.pairs,
-                    work.shift[0],
-                    pick + 1,
-                    n,
-                    left,
-                    _INNER_STEPS,
-                    work.fractions,
-                )
-                if energy + bound > pool_threshold(pool):
-                    continue
+        if (
+            bounds is not None
+            and left >= 2
+            and is_excluded(depth + 1, pick, left, energy, bounds, pool, work)
+        ):
+            continue
         depth += 1
         work.stack_energies[depth] = energy
         picks[depth] = pick
-    return evaluated
+    return -1
 
 
-@inner()
-def take_node(labels, first, n_picks, prune, level, model, pool, work, wanted):  # type: ignore[no-untyped-def]
-    """Write a node's open sites, in the order of picking, to ``wanted``; return how many.
+@part()
+def take_node(labels, first, n_picks, bounds, level, model, pool, work):  # type: ignore[no-untyped-def]
+    """Write a node's open sites, in the order of picking, to ``work.wanted``; return how many.
 
     -1 if the node's lower bound excludes it.
     """
-    n = open_sites(labels, first, level, wanted)
+    n = open_sites(labels, first, level, work.wanted)
     fields = work.stack[0]
-    open_fields(labels, wanted, n, level, model, fields)
+    open_fields(labels, work.wanted, n, level, model, fields)
     work.stack_energies[0] = arrangement_energy(labels, model)
-    if prune and n_picks >= 2:
-        pair_terms(wanted, n, level, model, work.pairs)
-        half_pair_sums(work.pairs, n, n_picks, work.half_sums)
-        if n >= n_picks:
-            bound = choice_bound(fields, work.half_sums, np.int64(0), n, n_picks, work.scratch[0])
-            if work.stack_energies[0] + bound > pool_threshold(pool):
-                return -1
-        insertion_order(wanted, fields, work.half_sums[n_picks - 1, 0], n)
+    if bounds is not None and n >= n_picks:
+        pair_terms(work.wanted, n, level, model, work.pairs)
+        half_pair_sums(work.pairs, n, n_picks, bounds.half_sums)
+        bound = choice_bound(fields, bounds.half_sums, np.int64(0), n, n_picks, work.scratch[0])
+        if work.stack_energies[0] + bound > pool_threshold(pool):
+            return -1
+        insertion_order(work.wanted, fields, bounds.half_sums[n_picks - 1, 0], n)
     return n
 
 
+@part()
+def start_node(n, n_picks, bounds, level, model, work):  # type: ignore[no-untyped-def]
+    """Take over the open sites of the node taken last."""
+    work.n_open[0] = n
+    for k in range(n):
+        work.sites[k] = work.wanted[k]
+    pair_terms(work.sites, n, level, model, work.pairs)
+    if bounds is not None:
+        half_pair_sums(work.pairs, n, n_picks, bounds.half_sums)
+
+
+@part()
+def has_same_sites(n, work):  # type: ignore[no-untyped-def]
+    """Return whether the node taken last has the open sites of the one before."""
+    same = n == work.n_open[0]
+    for k in range(n):
+        same = same and work.wanted[k] == work.sites[k]
+    return same
+
+
 @entry()
-def search_nodes(nodes, first, n_picks, prune, level, model, pool, work):  # type: ignore[no-untyped-def]
+def search_nodes(nodes, first, n_picks, bounds, level, model, pool, work):  # type: ignore[no-untyped-def]
     """Evaluate or exclude every completion of some nodes; the lowest go into the pool.
 
     Parameters
@@ -246,8 +254,8 @@ def search_nodes(nodes, first, n_picks, prune, level, model, pool, work):  # typ
         Position in the innermost sublattice after which picks are made.
     n_picks : int
         Picks left, the same for all nodes.
-    prune : bool
-        Cut branches whose lower bound is above the pool's threshold.
+    bounds : Bounds or None
+        Cut branches whose lower bound is above the pool's threshold, or evaluate everything.
 
     Returns
     -------
@@ -255,44 +263,38 @@ def search_nodes(nodes, first, n_picks, prune, level, model, pool, work):  # typ
         Arrangements evaluated one by one.
     """
     evaluated = 0
-    zero = np.int64(0)
-    wanted = np.empty(level.sites.size, dtype=np.int64)
+    number, n = -1, 0
     work.n_open[0] = 0
-    for number in range(nodes.shape[0] + 1):
-        # Parents wait in the lanes as long as the open sites stay the same; the extra round at the
-        # end completes what still waits.
-        n = 0
-        same = False
-        if number < nodes.shape[0]:
-            if prune:
-                evaluated += complete_blocks(
-                    zero, work.n_open[0] + 1, nodes, n_picks, level, model, pool, work
-                )
-            n = take_node(
-                nodes[number], first[number], n_picks, prune, level, model, pool, work, wanted
-            )
-            if n < n_picks:
-                continue
-            same = n == work.n_open[0] and not prune
-            for k in range(n):
-                same = same and wanted[k] == work.sites[k]
-        if not same:
-            if not prune or number == nodes.shape[0]:
-                evaluated += complete_blocks(
-                    zero, work.n_open[0] + 1, nodes, n_picks, level, model, pool, work
-                )
-            work.n_open[0] = n
-            for k in range(n):
-                work.sites[k] = wanted[k]
-            pair_terms(work.sites, n, level, model, work.pairs)
-            if prune and n_picks >= 2:
-                half_pair_sums(work.pairs, n, n_picks, work.half_sums)
-        if number == nodes.shape[0]:
-            break
-        if n_picks < 2:
-            evaluated += complete_few(nodes[number], n_picks, level, model, pool, work)
+    walking, starting = False, False
+    # Every turn ends with the evaluation of some blocks: written once, it is compiled once.
+    while number < nodes.shape[0]:
+        block, last = 0, work.n_open[0] + 1
+        if walking:
+            if starting:
+                start_node(n, n_picks, bounds, level, model, work)
+                starting = False
+            block = walk_node(number, n_picks, bounds, pool, work)
+            walking = block >= 0
+            if walking:
+                last = block + 1
+            elif bounds is None:
+                # Parents wait in the lanes as long as the open sites stay the same.
+                block, last = 0, 0
+            else:
+                block = 0
         else:
-            evaluated += walk_node(number, nodes, n_picks, prune, level, model, pool, work)
+            number += 1
+            if number < nodes.shape[0]:
+                n = take_node(
+                    nodes[number], first[number], n_picks, bounds, level, model, pool, work
+                )
+                walking = n >= n_picks
+                starting = walking and (bounds is not None or not has_same_sites(n, work))
+                if not starting:
+                    last = 0
+                work.depth[0] = 0
+                work.stack_picks[0] = -1
+        evaluated += complete_blocks(block, last, nodes, n_picks, level, model, pool, work)
     return evaluated
 
 

@@ -66,9 +66,6 @@ def bin_node(node, weight, n_picks, level, model, lowest_ev, width_ev, counts): 
     inverse = 1.0 / width_ev
     picks[0] = -1
     depth = 0
-    if n_picks == 0:
-        counts[min(max(int((energies[0] - lowest_ev) * inverse), 0), last)] += weight
-        return
     if n_picks > 1:
         depth = advance(0, n, n_picks, picks, pairs, stack, energies)
     while depth >= 0:
@@ -103,8 +100,6 @@ def boltzmann_node(node, n_picks, level, model, lowest_ev, thermal_ev, target, o
     n = begin(node, n_picks, level, model, sites, pairs, stack, energies)
     for i in range(node.size):
         out[i] = node[i]
-    if n_picks == 0:
-        return math.exp((lowest_ev - energies[0]) / thermal_ev)
     picks[0] = -1
     depth = 0
     total = 0.0

@@ -6,8 +6,6 @@ tree that is cut at the first non-canonical prefix still meets one member of eve
 
 from __future__ import annotations
 
-import numpy as np
-
 from ionsieve.ewald.kernels import entry, inner
 
 
@@ -30,7 +28,7 @@ def count_equal_images(indicator, permutations):  # type: ignore[no-untyped-def]
 
 
 @entry()
-def next_canonical_subsets(permutations, state, out, n_equal_out):  # type: ignore[no-untyped-def]
+def next_canonical_subsets(permutations, state, indicator, out, n_equal_out):  # type: ignore[no-untyped-def]
     """Write the next canonical subsets in lexicographic order; return how many.
 
     Parameters
@@ -39,18 +37,17 @@ def next_canonical_subsets(permutations, state, out, n_equal_out):  # type: igno
     state : (size + 1,) int64
         Last subset written and a flag, 0 at the start; updated in place. Fewer subsets than ``out``
         has rows means that there are no more.
+    indicator : (n_sites,) bool
+        Scratch that belongs to the state: all False at the start.
     out : (n_rows, size) int32
     n_equal_out : (n_rows,) int64
         Operations that keep each subset.
     """
     size = state.size - 1
     n_sites = permutations.shape[1]
-    indicator = np.zeros(n_sites, dtype=np.bool_)
     depth, candidate = 0, 0
     if state[size] == 1:
         depth, candidate = size - 1, state[size - 1] + 1
-        for i in range(size - 1):
-            indicator[state[i]] = True
     written = 0
     while depth >= 0:
         if candidate > n_sites - (size - depth):
@@ -71,9 +68,9 @@ def next_canonical_subsets(permutations, state, out, n_equal_out):  # type: igno
                 out[written, i] = state[i]
             n_equal_out[written] = n_equal
             written += 1
-            if written == out.shape[0]:
-                state[size] = 1
-                return written
         indicator[candidate] = False
+        if written == out.shape[0]:
+            state[size] = 1
+            return written
         candidate += 1
     return written

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ionsieve.ewald.kernels import inner
+from ionsieve.ewald.kernels import inner, part
 
 
 @inner()
@@ -53,7 +53,7 @@ def pair_minima(fields, pairs, start, n, n_lanes, best, row):  # type: ignore[no
             best[lane] = v0 if v0 < best[lane] else best[lane]
 
 
-@inner()
+@part()
 def add_pick(fields, pairs, pick, n, n_lanes, shifted):  # type: ignore[no-untyped-def]
     """Write the costs of further picks after one pick in all lanes."""
     for j in range(pick + 1, n):
@@ -62,7 +62,7 @@ def add_pick(fields, pairs, pick, n, n_lanes, shifted):  # type: ignore[no-untyp
             shifted[j, lane] = fields[j, lane] + cost
 
 
-@inner()
+@part()
 def keep_least(best, candidate, fields, pick, n_lanes):  # type: ignore[no-untyped-def]
     """Lower ``best`` to the candidate's cost with the pick that led to it."""
     for lane in range(n_lanes):
@@ -70,7 +70,7 @@ def keep_least(best, candidate, fields, pick, n_lanes):  # type: ignore[no-untyp
         best[lane] = value if value < best[lane] else best[lane]
 
 
-@inner()
+@part()
 def triple_minima(fields, pairs, start, n, n_lanes, scratch, shifted):  # type: ignore[no-untyped-def]
     """Write, for every lane, the least cost of three more picks to ``scratch[2]``."""
     for lane in range(n_lanes):
@@ -91,20 +91,31 @@ def tail_minima(fields, pairs, start, n, n_lanes, n_tail, scratch, shifted):  # 
     pairs : (n_sites, n_sites) float64, eV
     start, n, n_lanes : int
     n_tail : int
-        2, 3 or 4.
+        1 to 4.
     scratch : (4, n_lanes) float64
     shifted : (2, n_sites, n_lanes) float64
     """
+    if n_tail == 1:
+        for lane in range(n_lanes):
+            scratch[0, lane] = np.inf
+        for pick in range(start, n):
+            for lane in range(n_lanes):
+                value = fields[pick, lane]
+                scratch[0, lane] = value if value < scratch[0, lane] else scratch[0, lane]
+        return scratch[0]
     if n_tail == 2:
         pair_minima(fields, pairs, start, n, n_lanes, scratch[1], scratch[0])
         return scratch[1]
-    if n_tail == 3:
-        triple_minima(fields, pairs, start, n, n_lanes, scratch, shifted)
-        return scratch[2]
     for lane in range(n_lanes):
         scratch[3, lane] = np.inf
-    for pick in range(start, n - 3):
-        add_pick(fields, pairs, pick, n, n_lanes, shifted[1])
-        triple_minima(shifted[1], pairs, pick + 1, n, n_lanes, scratch, shifted)
-        keep_least(scratch[3], scratch[2], fields, pick, n_lanes)
+    # Three picks are one turn of the loop over the first of four.
+    for first in range(start, n - 3 if n_tail == 4 else start + 1):
+        three = fields
+        if n_tail == 4:
+            three = shifted[1]
+            add_pick(fields, pairs, first, n, n_lanes, three)
+        triple_minima(three, pairs, first + n_tail - 3, n, n_lanes, scratch, shifted)
+        if n_tail == 3:
+            return scratch[2]
+        keep_least(scratch[3], scratch[2], fields, first, n_lanes)
     return scratch[3]
