@@ -29,7 +29,8 @@ from ionsieve.workflows.store import open_collection
 
 _GATE_FIELDS = ("passed", "reasons", "gate_reasons", "provenance")
 _TRANSPORT_FIELDS = (
-    *("passed", "gate_reasons", "verdict", "temperature_k", "length_ps", "haven_ratio"),
+    *("passed", "gate_reasons", "verdict", "temperature_k", "length_ps", "end_reason"),
+    "haven_ratio",
     *("diffusivity_cm2_s", "diffusivity_ci95_cm2_s", "sigma_ne_s_cm", "sigma_ne_ci95_s_cm"),
     "provenance",
 )

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from ionsieve.workflows.documents import Document, StructureDict, Verdict
+from ionsieve.workflows.documents import Document, EndReason, StructureDict, Verdict
 
 State = Literal[
     "waiting",
@@ -169,6 +169,7 @@ class BuiltConductor(CompositionFields):
     verdict_short: Verdict | None = _column(None, "short MD")
     temperature_short_k: float | None = _column(None, "T short", "K", "g")
     length_short_ps: float | None = _column(None, "length short", "ps", ".4g")
+    end_reason_short: EndReason | None = _column(None, "short MD ended")
     diffusivity_short_cm2_s: float | None = _column(None, "D short", "cm²/s", ".2e")
     diffusivity_short_cm2_s_lo: float | None = _column(None, "D short, 95 % low", "cm²/s", ".2e")
     diffusivity_short_cm2_s_hi: float | None = _column(None, "D short, 95 % high", "cm²/s", ".2e")
@@ -181,6 +182,7 @@ class BuiltConductor(CompositionFields):
     verdict_long: Verdict | None = _column(None, "long MD")
     temperature_long_k: float | None = _column(None, "T long", "K", "g")
     length_long_ps: float | None = _column(None, "length long", "ps", ".4g")
+    end_reason_long: EndReason | None = _column(None, "long MD ended")
     diffusivity_long_cm2_s: float | None = _column(None, "D long", "cm²/s", ".2e")
     diffusivity_long_cm2_s_lo: float | None = _column(None, "D long, 95 % low", "cm²/s", ".2e")
     diffusivity_long_cm2_s_hi: float | None = _column(None, "D long, 95 % high", "cm²/s", ".2e")

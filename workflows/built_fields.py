@@ -97,6 +97,7 @@ def transport_fields(output: Mapping[str, Any] | None, suffix: str) -> dict[str,
         f"verdict_{suffix}": output["verdict"],
         f"temperature_{suffix}_k": output["temperature_k"],
         f"length_{suffix}_ps": output["length_ps"],
+        f"end_reason_{suffix}": output["end_reason"],
         "haven_ratio" if suffix == "long" else "haven_ratio_short": finite(output["haven_ratio"]),
     }
     fields |= with_interval(

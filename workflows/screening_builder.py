@@ -18,7 +18,7 @@ from ionsieve.workflows.documents import settings_hash
 from ionsieve.workflows.raw_outputs import RawEntry, RawOutputs
 
 #: To be raised when the same raw outputs give other built documents.
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)

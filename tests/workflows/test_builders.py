@@ -8,6 +8,7 @@ import pytest
 
 from ionsieve.workflows.builders import BUILDERS, build_collections
 from ionsieve.workflows.built_documents import COLLECTIONS
+from ionsieve.workflows.documents import Look
 from ionsieve.workflows.store import open_collection, open_job_store
 from synthetic_results import Imagined, compositions, is_close, screening
 
@@ -244,7 +245,29 @@ def test_infinite_bounds_become_none(settings, job_store, imagined):
     conductor = built(settings, "conductors")[composition.composition_id]
     assert (conductor["sigma_short_s_cm_lo"], conductor["sigma_short_s_cm_hi"]) == (0.0, None)
     assert conductor["haven_ratio_short"] is None
+    assert (conductor["end_reason_short"], conductor["end_reason_long"]) == ("length", None)
     json.dumps(conductor, allow_nan=False)
+
+
+def test_looks_at_an_unfinished_run_are_no_result(settings, job_store, imagined):
+    composition = compositions()[0]
+    imagined.plan()
+    imagined.hull(composition, 0.02)
+    look = Look(
+        run_length_ps=30.0,
+        verdict="not_converged",
+        sigma_ne_s_cm=1e-3,
+        sigma_ne_ci95_s_cm=(0.0, 5e-3),
+        action="extend",
+        settled=False,
+    )
+    label = composition.composition_id
+    imagined.writer.write(look, "short_md", f"md-1-{label}", label=label)
+    build_collections(settings, job_store)
+    assert built(settings, "conductors")[label]["sigma_short_s_cm"] is None
+    imagined.transport(composition, "short_md", 5e-3)
+    build_collections(settings, job_store)
+    assert built(settings, "conductors")[label]["sigma_short_s_cm"] == 5e-3
 
 
 def test_rejected_mothers_keep_their_reason(settings, job_store, imagined):

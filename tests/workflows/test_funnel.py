@@ -35,6 +35,9 @@ SETTINGS = {
         "length_ps": 6,
         "equilibration_ps": 1,
         "segment_ps": 3,
+        # A look at every segment, and runs that are extended.
+        "look_ps": 2,
+        "max_length_ps": 9,
         "min_sigma_s_cm": 1e-9,
     },
     "long_md": {
@@ -43,6 +46,7 @@ SETTINGS = {
         "length_ps": 4,
         "equilibration_ps": 1,
         "segment_ps": 2,
+        "look_ps": 1,
         "min_sigma_s_cm": 1e-9,
         "max_relative_error": 100,
     },
