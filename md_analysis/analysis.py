@@ -134,6 +134,7 @@ def analyze(
     temperature_k: float | None = None,
     charge: float = 1,
     limits: Limits = DEFAULT_LIMITS,
+    fastest_phonon_thz: float | None = None,
 ) -> TransportResult:
     """Return diffusivity, conductivity and a verdict for one species of a run.
 
@@ -149,6 +150,8 @@ def analyze(
         Of the mobile ion, e.
     limits : Limits
         Thresholds of the verdicts.
+    fastest_phonon_thz : float, optional
+        Highest harmonic frequency, if phonons are known; the time step is checked against it.
 
     Raises
     ------
@@ -180,7 +183,7 @@ def analyze(
         ladder=ladder,
         jumps=jumps,
         framework=examine(trajectory, mobile, moving) if has_framework else (),
-        timestep=check_timestep(trajectory, temperature),
+        timestep=check_timestep(trajectory, temperature, fastest_phonon_thz),
         n_mobile=len(mobile),
         length_ps=trajectory.length_ps,
         jump_length_angstrom=_jump_length(jumps, walks[:, :, 0], trajectory.mean_cell),

@@ -45,6 +45,9 @@ class Limits:
     temperature_ratio : float
         Configurational over kinetic temperature of the fastest vibration; 1.6 refuses
         vibrations above 650 1/cm at a step of 10 fs.
+    energy_drift_mev_atom_ps : float
+        Drift of the conserved energy; a tenth of it is warned of. At the limit, modes that need
+        1 ps to pass heat on are 100 K hotter than the thermostat.
     """
 
     relative_error: float = 0.5
@@ -54,6 +57,7 @@ class Limits:
     slope_change: float = 0.25
     n_windows: int = 3
     temperature_ratio: float = 1.6
+    energy_drift_mev_atom_ps: float = 25.0
 
 
 DEFAULT_LIMITS = Limits()
@@ -103,7 +107,7 @@ def poisson_bound(n_events: int, length_angstrom: float, ion_ps: float) -> float
 def judge(evidence: Evidence, limits: Limits = DEFAULT_LIMITS) -> Judgement:
     """Return the verdict on a run; the gravest objection comes first."""
     low, high = evidence.ladder.diffusivity.interval()
-    warnings = _warnings(evidence)
+    warnings = _warnings(evidence, limits)
     too_long = _timestep_objection(evidence.timestep, limits)
     if too_long:
         return Judgement("timestep_too_long", (too_long, *warnings), (low, high), None)
@@ -134,18 +138,24 @@ def judge(evidence: Evidence, limits: Limits = DEFAULT_LIMITS) -> Judgement:
 
 
 def _timestep_objection(check: TimestepCheck | None, limits: Limits) -> str | None:
-    if check is None or not check.written_every_step:
+    if check is None:
         return None
-    if check.temperature_ratio <= limits.temperature_ratio:
-        return None
-    return (
-        f"{check.species} vibrates at {check.fastest_per_cm:.0f} 1/cm: at this time step its "
-        f"configurational temperature is {check.temperature_ratio:.2f} times the kinetic one "
-        f"(limit {limits.temperature_ratio:g}); use a shorter step"
-    )
+    if check.written_every_step and check.temperature_ratio > limits.temperature_ratio:
+        return (
+            f"at this time step {check.vibration} has a configurational temperature "
+            f"{check.temperature_ratio:.2f} times the kinetic one "
+            f"(limit {limits.temperature_ratio:g}); use a shorter step"
+        )
+    drift = check.energy_drift
+    if drift and drift.certain > limits.energy_drift_mev_atom_ps:
+        return (
+            f"the conserved energy drifts by {drift.mev_atom_ps:.3g} meV per atom and ps (limit "
+            f"{limits.energy_drift_mev_atom_ps:g}); use a shorter step or tighter convergence"
+        )
+    return None
 
 
-def _warnings(evidence: Evidence) -> list[str]:
+def _warnings(evidence: Evidence, limits: Limits) -> list[str]:
     found = [
         f"{s.species} vibrates by {s.lindemann:.2f} of the distance of neighbours "
         f"(crystals melt near {LINDEMANN_MELTING:g})"
@@ -155,9 +165,11 @@ def _warnings(evidence: Evidence) -> list[str]:
     check = evidence.timestep
     if check and check.written_every_step and check.temperature_ratio > 1.1:
         found.append(
-            f"the time step heats the {check.fastest_per_cm:.0f} 1/cm vibration of "
-            f"{check.species} by a factor {check.temperature_ratio:.2f}"
+            f"the time step heats {check.vibration} by a factor {check.temperature_ratio:.2f}"
         )
+    drift = check.energy_drift if check else None
+    if drift and drift.certain > 0.1 * limits.energy_drift_mev_atom_ps:
+        found.append(f"the conserved energy drifts by {drift.mev_atom_ps:.3g} meV per atom and ps")
     return found
 
 

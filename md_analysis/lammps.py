@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from ionsieve.errors import InputError
 from ionsieve.md_analysis.assembly import FrameStream
 from ionsieve.md_analysis.byte_numbers import parse_rows
+from ionsieve.md_analysis.content import Content, read_bytes
 from ionsieve.md_analysis.trajectory import Trajectory
-from ionsieve.md_analysis.xdatcar import Content, cut_note, read_bytes
+from ionsieve.md_analysis.xdatcar import cut_note
 
 _ITEM = b"ITEM: TIMESTEP"
 

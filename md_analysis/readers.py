@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from ionsieve.errors import InputError
 from ionsieve.md_analysis.assembly import FrameStream
+from ionsieve.md_analysis.content import read_bytes
+from ionsieve.md_analysis.energy import read_energy_drift
 from ionsieve.md_analysis.lammps import read_lammps_dump
 from ionsieve.md_analysis.trajectory import Trajectory
 from ionsieve.md_analysis.vasprun import read_vasprun
-from ionsieve.md_analysis.xdatcar import read_bytes, read_xdatcar
+from ionsieve.md_analysis.xdatcar import read_xdatcar
 from ionsieve.md_analysis.xyz import read_xyz
 
 if TYPE_CHECKING:
@@ -111,12 +113,17 @@ def needed_timestep(value: float | None, path: Path) -> float:
 
 
 def _xdatcar(path: Path, options: ReadOptions) -> Trajectory:
-    return read_xdatcar(
+    trajectory = read_xdatcar(
         path,
         needed_timestep(options.timestep_fs, path),
         md_timestep_fs=options.md_timestep_fs,
         temperature_k=options.temperature_k,
     )
+    for name in (path.name, path.name.removesuffix(".gz"), f"{path.name}.gz"):
+        beside = path.with_name(name.replace("XDATCAR", "OSZICAR"))
+        if beside != path and beside.is_file():
+            return replace(trajectory, energy_drift=read_energy_drift(beside, trajectory))
+    return trajectory
 
 
 def _vasprun(path: Path, options: ReadOptions) -> Trajectory:

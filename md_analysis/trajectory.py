@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ionsieve.errors import InputError
+from ionsieve.md_analysis.energy import EnergyDrift
 from ionsieve.md_analysis.unwrapping import BLOCK_FRAMES, Unwrapper
 
 #: Two frames closer than this (largest displacement of an ion, Angstrom) may be one frame twice.
@@ -44,6 +45,8 @@ class Trajectory:
         Temperature of the thermostat where the file tells it.
     notes : tuple of str
         What a reader had to leave out, e.g. a last frame cut in the middle.
+    energy_drift : EnergyDrift or None
+        Drift of the integrator's conserved energy over the whole run, where a file tells it.
     """
 
     fractional: NDArray[np.floating]
@@ -53,6 +56,7 @@ class Trajectory:
     md_timestep_fs: float | None = None
     temperature_k: float | None = None
     notes: tuple[str, ...] = field(default=())
+    energy_drift: EnergyDrift | None = None
 
     def __post_init__(self) -> None:
         """Check that shapes, cell and time step go together."""
@@ -229,7 +233,7 @@ class Trajectory:
         joined = segments[0]
         for number, segment in enumerate(segments[1:], start=2):
             joined = _append(joined, segment, number)
-        return joined
+        return replace(joined, energy_drift=EnergyDrift.mean([s.energy_drift for s in segments]))
 
     def to_bytes(self) -> bytes:
         """Pack into a compressed npz; fractional coordinates become float32 (about 1e-6 A)."""
@@ -239,6 +243,7 @@ class Trajectory:
             "temperature_k": self.temperature_k,
             "species": self.species,
             "notes": self.notes,
+            "energy_drift": None if self.energy_drift is None else asdict(self.energy_drift),
         }
         buffer = io.BytesIO()
         np.savez_compressed(
@@ -258,6 +263,7 @@ class Trajectory:
                 fractional, cell = data["fractional"], data["cell"]
         except (ValueError, KeyError, OSError, EOFError) as error:
             raise InputError(f"these bytes are no stored trajectory ({error})") from error
+        drift = about.get("energy_drift")
         return cls(
             fractional=fractional,
             cell=cell,
@@ -266,6 +272,7 @@ class Trajectory:
             md_timestep_fs=about["md_timestep_fs"],
             temperature_k=about["temperature_k"],
             notes=tuple(about["notes"]),
+            energy_drift=EnergyDrift(**drift) if drift else None,
         )
 
 

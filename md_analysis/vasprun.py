@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 from ionsieve.errors import InputError
 from ionsieve.md_analysis.assembly import FrameStream
 from ionsieve.md_analysis.byte_numbers import parse_rows
+from ionsieve.md_analysis.content import Content, read_bytes
+from ionsieve.md_analysis.energy import vasprun_drift
 from ionsieve.md_analysis.trajectory import Trajectory
-from ionsieve.md_analysis.xdatcar import Content, cut_note, read_bytes
+from ionsieve.md_analysis.xdatcar import cut_note
 
 _TAG = {
     name: re.compile(rf'<i name="{name}"[^>]*>\s*([-+.\dEe]+)\s*</i>')
@@ -53,12 +56,13 @@ def read_vasprun(
     stream, cut = _read_steps(content, first, species)
     if cut or content.find(b"</modeling>", max(first, len(content) - 200)) < 0:
         notes += cut_note(path, stream.n_frames)
-    return stream.finish(
+    trajectory = stream.finish(
         step_fs,
         md_timestep_fs=tags["POTIM"],
         temperature_k=tags["TEBEG"] if temperature_k is None else temperature_k,
         notes=notes,
     )
+    return replace(trajectory, energy_drift=vasprun_drift(content, step_fs, len(species)))
 
 
 def _number(pattern: re.Pattern[str], text: str) -> float | None:

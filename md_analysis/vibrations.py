@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import scipy.constants as const
 import scipy.signal
 from numpy.typing import NDArray
 
+from ionsieve.errors import InputError
 from ionsieve.md_analysis.displacement import atomic_masses
+from ionsieve.md_analysis.energy import EnergyDrift
 from ionsieve.md_analysis.trajectory import Trajectory
 
 #: Wavenumber (1/cm) of one vibration per femtosecond.
@@ -24,6 +28,8 @@ _FAST_SHARE = 0.05
 #: Bands stand out of the median of the spectrum by this factor. A random walk (flat) and noise
 #: (twice the median at most) have none.
 _BAND_PROMINENCE = 3.0
+
+_PHONOPY_FREQUENCY = re.compile(r"^\s*frequency:\s*([-+.\deE]+)\s*$", re.MULTILINE)
 
 _IONS_PER_SPECIES = 24
 _MAX_FRAMES = 20_000
@@ -111,24 +117,33 @@ def velocity_spectrum(trajectory: Trajectory, species: str) -> Spectrum | None:
 
 @dataclass(frozen=True)
 class TimestepCheck:
-    """How much a Verlet integrator distorts the fastest vibration.
+    """How well the integrator's step suits the run.
 
     Attributes
     ----------
     species : str
-        The species with the fastest vibration.
+        The species with the worst-integrated vibration; empty if it is a phonon or there is none.
     fastest_per_cm : float
-        True wavenumber of it, the shift by the step undone.
+        True wavenumber of it, the shift by the step undone; zero if none is known.
     temperature_ratio : float
         Configurational over kinetic temperature of that vibration: 1 / (1 - (w dt)^2 / 4).
     written_every_step : bool
         False where frames are farther apart than steps, so that nothing can be said.
+    energy_drift : EnergyDrift or None
+        Of the conserved energy, where it is known.
     """
 
     species: str
     fastest_per_cm: float
     temperature_ratio: float
     written_every_step: bool
+    energy_drift: EnergyDrift | None = None
+
+    @property
+    def vibration(self) -> str:
+        """The vibration in words."""
+        of = f"of {self.species}" if self.species else "from the phonons"
+        return f"the {self.fastest_per_cm:.0f} 1/cm vibration {of}"
 
 
 def temperature_ratio(wavenumber_per_cm: float, timestep_fs: float) -> float:
@@ -140,22 +155,37 @@ def temperature_ratio(wavenumber_per_cm: float, timestep_fs: float) -> float:
     return float(1 / (1 - half_phase**2)) if half_phase < 1 else float("inf")
 
 
-def check_timestep(trajectory: Trajectory, temperature_k: float) -> TimestepCheck | None:
-    """Return the worst-integrated vibration; None where no vibration can be seen.
+def check_timestep(
+    trajectory: Trajectory, temperature_k: float, fastest_phonon_thz: float | None = None
+) -> TimestepCheck | None:
+    """Return the worst-integrated vibration and the energy's drift; None where neither is known.
 
     If the trajectory doesn't tell the integrator's step, it is the time between frames provided
     that differences of positions give the thermostat's kinetic temperature: sampled more rarely,
     a fast vibration looks colder.
+
+    Parameters
+    ----------
+    fastest_phonon_thz : float, optional
+        Highest harmonic frequency; unlike the velocities' spectrum it needs no frame of every step.
     """
-    worst: TimestepCheck | None = None
-    for species in sorted(set(trajectory.species)):
-        spectrum = velocity_spectrum(trajectory, species)
-        if spectrum is None or not spectrum.has_bands:
-            continue
-        check = _check_species(trajectory, spectrum, temperature_k)
-        if worst is None or check.temperature_ratio > worst.temperature_ratio:
-            worst = check
-    return worst
+    checks = [
+        _check_species(trajectory, spectrum, temperature_k)
+        for species in sorted(set(trajectory.species))
+        if (spectrum := velocity_spectrum(trajectory, species)) and spectrum.has_bands
+    ]
+    worst = max(checks, key=lambda check: check.temperature_ratio, default=None)
+    every_step = worst is not None and worst.written_every_step
+    step_fs = trajectory.md_timestep_fs or (trajectory.timestep_fs if every_step else None)
+    if fastest_phonon_thz is not None and step_fs is not None:
+        wavenumber = fastest_phonon_thz * 1e-3 * WAVENUMBER_PER_FS
+        phonon = TimestepCheck("", wavenumber, temperature_ratio(wavenumber, step_fs), True)
+        if worst is None or not every_step or phonon.temperature_ratio > worst.temperature_ratio:
+            worst = phonon
+    drift = trajectory.energy_drift
+    if worst is None:
+        return TimestepCheck("", 0.0, 1.0, False, drift) if drift else None
+    return replace(worst, energy_drift=drift)
 
 
 def _check_species(
@@ -175,3 +205,27 @@ def _check_species(
     return TimestepCheck(
         spectrum.species, float(true), float(1 / np.cos(half_phase) ** 2), bool(every)
     )
+
+
+def read_phonon_frequencies(path: str | Path) -> NDArray[np.float64]:
+    """Return the harmonic frequencies (THz) in a YAML file of phonopy, or a list of numbers.
+
+    Of phonopy: band.yaml, mesh.yaml, qpoints.yaml. Imaginary ones are negative.
+
+    Raises
+    ------
+    InputError
+        If the file can't be read or has no frequency.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        found = _PHONOPY_FREQUENCY.findall(text) or text.split()
+        frequencies = np.array([float(word) for word in found])
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} has no phonon frequencies ({error}); give phonopy's band.yaml, mesh.yaml or "
+            "qpoints.yaml, or numbers in THz"
+        ) from error
+    if not len(frequencies):
+        raise InputError(f"{path} has no phonon frequencies")
+    return frequencies

@@ -189,3 +189,24 @@ def test_undecided_run_is_extended_and_chains_exactly(execute, monkeypatch):
     )
     assert n_looks == 1
     assert np.abs(extended.fractional - at_once.fractional).max() < 1e-6
+
+
+def test_a_step_that_custodian_halved_is_that_of_the_files(tmp_path):
+    frames = np.random.default_rng(0).random((40, 2, 3))
+    lines = ["test", "1.0", "9 0 0", "0 9 0", "0 0 9", "Na Cl", "1 1"]
+    for number, frame in enumerate(frames):
+        lines.append(f"Direct configuration= {number + 1}")
+        # Little steps: the ions must not cross half the cell.
+        lines += [" ".join(f"{0.5 + 0.01 * x:.8f}" for x in row) for row in frame]
+    (tmp_path / "XDATCAR").write_text("\n".join(lines) + "\n")
+    (tmp_path / "INCAR").write_text("POTIM = 5.0\n")
+    rows = "".join(
+        f"{n} T= 300. E= {-9 + 1e-4 * n:.8E} F= -9 E0= -9 EK= 0.1 SP= 0.2E-01 SK= 0.0\n"
+        for n in range(400)
+    )
+    (tmp_path / "OSZICAR").write_text(rows)
+    settings = ShortMD(timestep_fs=10.0, frame_fs=100.0)
+    segment = molecular_dynamics._read_segment(tmp_path, settings)
+    assert (segment.timestep_fs, segment.md_timestep_fs, segment.n_frames) == (100.0, 5.0, 20)
+    # 1e-4 eV per step of 5 fs in two atoms.
+    assert segment.energy_drift.mev_atom_ps == pytest.approx(1e-1 / 5e-3 / 2)

@@ -45,6 +45,11 @@ _CHARGES = {
 @click.option("--join", is_flag=True, help="The files are consecutive segments of one run.")
 @click.option("--elements", help="Elements of a LAMMPS dump's types, e.g. Na,Sb,S.")
 @click.option("--cell", help="Cell of an xyz file without one: 3 edges or 9 numbers, Angstrom.")
+@click.option(
+    "--phonons",
+    type=click.Path(path_type=Path),
+    help="Phonopy's band.yaml, mesh.yaml or qpoints.yaml: its fastest mode must suit the step.",
+)
 @click.option("--plots", type=click.Path(path_type=Path), help="Folder for figures (PNG).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
@@ -58,13 +63,15 @@ def command(
     join: bool,
     elements: str | None,
     cell: str | None,
+    phonons: Path | None,
     plots: Path | None,
     as_json: bool,
 ) -> None:
     """Diffusivity with its 95 % interval, conductivity and a verdict for each TRAJECTORY.
 
     Reads XDATCAR, vasprun.xml, ASE .traj, extxyz, CP2K xyz + cell, LAMMPS dumps, pymatgen JSON
-    and npz; gzipped or not. With two temperatures or more also an Arrhenius fit.
+    and npz; gzipped or not. With two temperatures or more also an Arrhenius fit. The drift of the
+    energy is taken from vasprun.xml, or from the OSZICAR beside an XDATCAR.
 
     \b
     Examples:
@@ -73,6 +80,7 @@ def command(
       ionsieve diffusion XDATCAR.1 XDATCAR.2 --join --species Na --temperature 600 --timestep-fs 1
     """
     from ionsieve.md_analysis import ReadOptions, Trajectory, analyze, read_trajectory
+    from ionsieve.md_analysis.vibrations import read_phonon_frequencies
 
     options = ReadOptions(
         timestep_fs=timestep_fs,
@@ -81,13 +89,20 @@ def command(
         md_timestep_fs=md_timestep_fs,
     )
     charge = _charge(species, charge)
+    fastest = None if phonons is None else float(read_phonon_frequencies(phonons).max())
     runs = [read_trajectory(path, options) for path in trajectories]
     names = [str(path) for path in trajectories]
     if join:
         runs, names = [Trajectory.join(runs)], [" + ".join(names)]
     each = _temperatures(temperatures, len(runs))
     results = [
-        analyze(_equilibrated(run, equilibration_ps), species, temperature, charge)
+        analyze(
+            _equilibrated(run, equilibration_ps),
+            species,
+            temperature,
+            charge,
+            fastest_phonon_thz=fastest,
+        )
         for run, temperature in zip(runs, each, strict=True)
     ]
     fit = _arrhenius(results)
@@ -232,6 +247,11 @@ def _print(names: list[str], results: list[TransportResult], fit: ArrheniusFit |
         if r.haven_ratio is not None and r.haven_ratio_ci95 is not None:
             low, high = r.haven_ratio_ci95
             click.echo(f"  Haven ratio        {r.haven_ratio:.2f} ({low:.2f} to {high:.2f})")
+        if r.timestep_check and (drift := r.timestep_check.energy_drift):
+            click.echo(
+                f"  energy drift       {drift.mev_atom_ps:.2g} +- {drift.standard_error:.1g} "
+                "meV per atom and ps"
+            )
         if r.required_length_ps:
             click.echo(f"  for a 10 % error   {r.required_length_ps:.0f} ps")
     if fit:

@@ -19,14 +19,22 @@ def after_hull(candidate: Candidate, structure: Structure) -> Flow:
     return after_phonons(candidate, structure)
 
 
-def after_phonons(candidate: Candidate, structure: Structure) -> Flow:
+def after_phonons(
+    candidate: Candidate, structure: Structure, fastest_phonon_thz: float | None = None
+) -> Flow:
     """Return what a dynamically stable material goes through next."""
-    return molecular_dynamics_flow(candidate, structure, "short_md")
+    return molecular_dynamics_flow(
+        candidate, structure, "short_md", fastest_phonon_thz=fastest_phonon_thz
+    )
 
 
-def after_short(candidate: Candidate, structure: Structure) -> Flow:
+def after_short(
+    candidate: Candidate, structure: Structure, fastest_phonon_thz: float | None
+) -> Flow:
     """Return what a material that passed the short diagnosis goes through next."""
-    return molecular_dynamics_flow(candidate, structure, "long_md")
+    return molecular_dynamics_flow(
+        candidate, structure, "long_md", fastest_phonon_thz=fastest_phonon_thz
+    )
 
 
 def after_long(candidate: Candidate, structure: Structure, result: TransportDocument) -> Flow:

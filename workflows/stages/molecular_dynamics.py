@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from jobflow import CURRENT_JOB, Flow, Job, JobConfig, JobStore, OutputReference, Response, job
 from pydantic import BaseModel, ConfigDict
 from pymatgen.core import Structure
+from pymatgen.io.vasp import Incar
 
 from ionsieve.md_analysis import Trajectory, TransportResult, analyze, read_xdatcar
 from ionsieve.md_analysis.diagnosis import GateDecision, LongGate, ShortGate
+from ionsieve.md_analysis.energy import read_energy_drift
 from ionsieve.workflows.config import LongMD, MolecularDynamics, ShortMD
 from ionsieve.workflows.documents import EndReason, Look, SegmentDocument, TransportDocument
 from ionsieve.workflows.stages.context import Candidate, neutral
@@ -29,6 +31,7 @@ class Run(BaseModel):
     candidate: Candidate
     stage: Stage
     temperature_k: float
+    fastest_phonon_thz: float | None = None
 
     @property
     def settings(self) -> ShortMD | LongMD:
@@ -75,22 +78,35 @@ def store_segment(run: Run, index: int, dir_name: str, md_uuid: str) -> SegmentD
         With the trajectory as base64 text of :meth:`Trajectory.to_bytes`.
     """
     folder = Path(dir_name.split(":", 1)[-1])
-    settings: MolecularDynamics = run.settings
-    frame_fs = settings.timestep_fs * settings.frame_interval
-    trajectory = read_xdatcar(
-        _existing(folder, "XDATCAR"), timestep_fs=frame_fs, md_timestep_fs=settings.timestep_fs
-    )
+    trajectory = _read_segment(folder, run.settings)
     return SegmentDocument(
         composition_id=run.candidate.composition.composition_id,
         stage=run.stage,
         index=index,
         temperature_k=run.temperature_k,
-        timestep_fs=settings.timestep_fs,
+        timestep_fs=trajectory.md_timestep_fs or run.settings.timestep_fs,
         n_frames=trajectory.n_frames,
         dir_name=str(folder),
         md_uuid=md_uuid,
         trajectory=base64.b64encode(trajectory.to_bytes()).decode(),
     )
+
+
+def _read_segment(folder: Path, settings: MolecularDynamics) -> Trajectory:
+    """Read a segment's positions and the drift of its energy.
+
+    Custodian repairs some runs by halving the time step: the step that counts is that of the files,
+    and frames that are then too many are left out.
+    """
+    step_fs = float(Incar.from_file(_existing(folder, "INCAR"))["POTIM"])
+    trajectory = read_xdatcar(
+        _existing(folder, "XDATCAR"),
+        timestep_fs=step_fs * settings.frame_interval,
+        md_timestep_fs=step_fs,
+    )
+    drift = read_energy_drift(_existing(folder, "OSZICAR"), trajectory)
+    every = max(1, round(settings.timestep_fs / step_fs))
+    return replace(trajectory[::every], energy_drift=drift)
 
 
 def _existing(folder: Path, name: str) -> Path:
@@ -147,16 +163,17 @@ def diagnose(
     looks = [*looks, look]
     reason = end_reason(schedule, len(segment_uuids), decision, settled)
     if reason is None:
-        more = _next_jobs(run, structure, looks, segment_uuids, SegmentEnd(end, end_dir_name))
-        more[-1].set_uuid(CURRENT_JOB.job.uuid)
-        more[-1].index = CURRENT_JOB.job.index + 1
-        return Response(output=look, replace=Flow([*more], name=run.stage))
+        jobs = _next_jobs(run, structure, looks, segment_uuids, SegmentEnd(end, end_dir_name))
+        jobs[-1].set_uuid(CURRENT_JOB.job.uuid)
+        jobs[-1].index = CURRENT_JOB.job.index + 1
+        return Response(output=look, replace=Flow([*jobs], name=run.stage))
     document = _transport_document(run, result, decision, looks, reason, segment_uuids)
     CURRENT_JOB.job.update_metadata({"document": TransportDocument.__name__}, dynamic=False)
     if run.stage == "arrhenius" or not document.passed:
         return Response(output=document)
     if run.stage == "short_md":
-        return Response(output=document, addition=after_short(run.candidate, structure))
+        more = after_short(run.candidate, structure, run.fastest_phonon_thz)
+        return Response(output=document, addition=more)
     return Response(output=document, addition=after_long(run.candidate, structure, document))
 
 
@@ -173,6 +190,7 @@ def _analyzed(run: Run, trajectory: Trajectory) -> TransportResult:
         species=ion.element.symbol,
         temperature_k=run.temperature_k,
         charge=round(ion.oxi_state or 0),
+        fastest_phonon_thz=run.fastest_phonon_thz,
     )
 
 
@@ -256,15 +274,31 @@ def _next_jobs(
 
 
 def molecular_dynamics_flow(
-    candidate: Candidate, structure: Structure, stage: Stage, temperature_k: float | None = None
+    candidate: Candidate,
+    structure: Structure,
+    stage: Stage,
+    temperature_k: float | None = None,
+    fastest_phonon_thz: float | None = None,
 ) -> Flow:
     """Return the chained segments up to the gate's first look, each stored, and that look.
 
     The last job's output is the analysis of the whole run, however long it gets.
+
+    Parameters
+    ----------
+    temperature_k
+        Instead of the stage's own.
+    fastest_phonon_thz
+        Highest harmonic frequency, if phonons were computed.
     """
     settings: MolecularDynamics = (
         candidate.screening.short_md if stage == "short_md" else candidate.screening.long_md
     )
     temperature_k = settings.temperature_k if temperature_k is None else temperature_k
-    run = Run(candidate=candidate, stage=stage, temperature_k=temperature_k)
+    run = Run(
+        candidate=candidate,
+        stage=stage,
+        temperature_k=temperature_k,
+        fastest_phonon_thz=fastest_phonon_thz,
+    )
     return Flow([*_next_jobs(run, structure, [], [], None)], name=stage)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
+import scipy.constants as const
 from jobflow import CURRENT_JOB, Flow, Job, Response, job
 from pymatgen.core import Structure
 from pymatgen.phonon.bandstructure import PhononBandStructureSymmLine
 
+from ionsieve.md_analysis.diagnosis import DEFAULT_LIMITS
+from ionsieve.md_analysis.vibrations import temperature_ratio
 from ionsieve.workflows.documents import PhononDocument
 from ionsieve.workflows.stages.context import Candidate, neutral
 
@@ -21,8 +24,8 @@ def phonon_gate(
 ) -> Response:
     """Judge the harmonic frequencies and, where they allow it, add the short diagnosis.
 
-    Verlet's scheme is unstable when the time step times the angular frequency of the fastest
-    vibration reaches 2 (Allen and Tildesley, doi:10.1093/oso/9780198803195.001.0001).
+    A step too long for the fastest vibration, by the limit of the verdicts on runs, is found here
+    before it costs a run.
     """
     # The order of the funnel imports this module.
     from ionsieve.workflows.stages.funnel import after_phonons
@@ -33,10 +36,13 @@ def phonon_gate(
     if lowest < limit:
         reasons.append(f"imaginary mode at {lowest:.2f} THz, below the limit of {limit} THz")
     timestep_fs = candidate.screening.short_md.timestep_fs
-    if 2 * math.pi * highest * timestep_fs * 1e-3 >= 2:
+    wavenumber, limit_ratio = highest * 1e12 / (100 * const.c), DEFAULT_LIMITS.temperature_ratio
+    if (ratio := temperature_ratio(wavenumber, timestep_fs)) > limit_ratio:
+        longest_fs = math.sqrt(1 - 1 / limit_ratio) / (math.pi * highest * 1e-3)
         reasons.append(
-            f"fastest vibration {highest:.1f} THz is unstable at a {timestep_fs:g} fs step; "
-            f"set short_md.timestep_fs below {1e3 / (math.pi * highest):.1f}"
+            f"fastest vibration {highest:.1f} THz: at a {timestep_fs:g} fs step its "
+            f"configurational temperature is {ratio:.2f} times the kinetic one (limit "
+            f"{limit_ratio:g}); set short_md.timestep_fs below {longest_fs:.1f}"
         )
     document = PhononDocument(
         composition_id=candidate.composition.composition_id,
@@ -50,7 +56,7 @@ def phonon_gate(
     )
     if reasons:
         return Response(output=document)
-    return Response(output=document, addition=after_phonons(candidate, structure))
+    return Response(output=document, addition=after_phonons(candidate, structure, highest))
 
 
 def phonon_flow(candidate: Candidate, structure: Structure) -> Flow:
