@@ -1,8 +1,9 @@
 """A real Slurm for tests only: one node on loopback with daemons, ports and keys of its own.
 
 It starts Debian's munged, slurmctld and slurmd as children of this process, as root or as an
-ordinary user, without systemd, cgroups or database, and stops them and every job on leaving. There
-is no accounting: `sacct` knows nothing, `scontrol show job` keeps finished jobs for five minutes.
+ordinary user, without systemd, cgroups or database, and stops them and every job on leaving. They
+also end with the thread that started them, so start them from the main thread. There is no
+accounting: `sacct` knows nothing, `scontrol show job` keeps finished jobs for five minutes.
 
     if local_slurm.missing():
         pytest.skip(f"Slurm is not installed: {', '.join(local_slurm.missing())}")
@@ -106,16 +107,16 @@ class LocalSlurm:
             "SLURM_CONF": str(self.directory / "slurm.conf"),
             "PATH": SEARCH_PATH,
         }
-        self._daemons = []
+        self.daemons = []
         # Sockets live there: their paths may not exceed 107 bytes.
-        self._run_directory = None
+        self.run_directory = None
 
     def __enter__(self):
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._run_directory = Path(tempfile.mkdtemp(prefix="slurm-"))
+        self.run_directory = Path(tempfile.mkdtemp(prefix="slurm-"))
         try:
             self._configure()
-            run = self._run_directory
+            run = self.run_directory
             self._start("munged", "--foreground", "--force", "--num-threads=2",
                         f"--key-file={run}/munge.key", f"--socket={run}/munge.socket",
                         f"--pid-file={run}/munged.pid", f"--seed-file={run}/munge.seed",
@@ -175,23 +176,23 @@ class LocalSlurm:
 
     def stop(self):
         """Kill all jobs and stop the daemons."""
-        if len(self._daemons) == 3:
+        if len(self.daemons) == 3:
             with contextlib.suppress(Exception):
                 self.run("scancel", "--signal=KILL", "--full", "--user", _user())
                 self.run("scancel", "--user", _user())
-        for daemon in reversed(self._daemons):
+        for daemon in reversed(self.daemons):
             daemon.terminate()
             try:
                 daemon.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
-        self._daemons.clear()
+        self.daemons.clear()
         self._kill_job_processes()
-        shutil.rmtree(self._run_directory, ignore_errors=True)
+        shutil.rmtree(self.run_directory, ignore_errors=True)
 
     def _configure(self):
-        run = self._run_directory
+        run = self.run_directory
         for name in ("state", "spool"):
             (run / name).mkdir()
         key = run / "munge.key"
@@ -221,12 +222,12 @@ class LocalSlurm:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._daemons.append(daemon)
+        self.daemons.append(daemon)
 
     def _await(self, is_ready, what):
         deadline = time.monotonic() + START_SECONDS
         while not is_ready():
-            dead = any(daemon.poll() is not None for daemon in self._daemons)
+            dead = any(daemon.poll() is not None for daemon in self.daemons)
             if dead or time.monotonic() > deadline:
                 logs = (path.read_text()[-1000:] for path in sorted(self.directory.glob("*.log")))
                 raise RuntimeError(f"{what} did not come up:\n" + "\n".join(logs))
