@@ -21,8 +21,6 @@ from ionsieve.workflows.cluster.schedulers import DESCRIPTION, Scheduler, parse_
 Outcome = Literal["OK", "failed", "skipped"]
 
 ADAPTER_FILE = "my_qadapter.yaml"
-#: What a job of the funnel asks for, in FireWorks' words; see `.resources`.
-_ASKED = {"nodes": 2, "ntasks": 8, "ntasks_per_node": 4, "walltime": "00:30:00"}
 
 
 @dataclass(frozen=True)
@@ -232,7 +230,7 @@ def _check_fireworks(folder: ClusterFolder) -> str:
 
 
 def render_job(folder: ClusterFolder, launch_dir: str) -> str:
-    """Return a batch script as FireWorks would write it for a job of the funnel.
+    """Return a batch script as FireWorks would write it.
 
     Raises
     ------
@@ -244,7 +242,6 @@ def render_job(folder: ClusterFolder, launch_dir: str) -> str:
     if not (folder.path / ADAPTER_FILE).is_file() and not folder.scheduler.directives:
         raise Skipped("no batch system; rlaunch runs the jobs")
     adapter = load_adapter(folder)
-    adapter.update(_ASKED)
     try:
         script: str = adapter.get_script_str(launch_dir)
     except Exception as error:
@@ -289,7 +286,8 @@ def load_adapter(folder: ClusterFolder) -> Any:
 
 def _check_adapter(folder: ClusterFolder) -> str:
     script = render_job(folder, str(folder.path))
-    directives = [line for line in script.splitlines() if re.match(r"#\w*[$A-Z]+ ?\S", line)]
+    prefixes = {directive.split()[0] for directive in folder.scheduler.directives.values()}
+    directives = [line for line in script.splitlines() if line.split(" ")[0] in prefixes]
     return f"batch script with {len(directives)} directives"
 
 

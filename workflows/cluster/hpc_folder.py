@@ -42,9 +42,13 @@ def render_folder(
 
     Raises
     ------
+    InputError
+        The folder's name holds control characters.
     IonSieveError
         A template is faulty, or asks for values that nobody gave; the message names them.
     """
+    if not str(folder).isprintable():
+        raise InputError(f"{str(folder)!r}: control characters in its name; name another folder")
     ranks = int(values["nodes"]) * int(values["ranks_per_node"])
     names = {**values, "folder": str(folder.absolute()), "ranks": ranks}
     texts = {}
@@ -62,7 +66,7 @@ def _fill(text: str, values: Mapping[str, str | int | bool], where: str) -> str:
     environment = Environment(
         undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["quoted"] = json.dumps
+    environment.filters["quoted"] = lambda value: json.dumps(value, ensure_ascii=False)
     environment.filters["shell"] = lambda value: shlex.quote(str(value))
     try:
         unknown = meta.find_undeclared_variables(environment.parse(text)) - set(values)
