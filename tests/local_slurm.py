@@ -11,8 +11,8 @@ accounting: `sacct` knows nothing, `scontrol show job` keeps finished jobs for f
         subprocess.run(["sbatch", "job.sh"], env={**os.environ, **slurm.environment})
 
 Slurm's own delays that no setting shortens: time limits are whole minutes and looked at every 30 s,
-which also holds for `--signal=...@seconds`; a requeued job waits up to two minutes, unless
-`scontrol update JobId=N StartTime=now` (here `start_now`) sends it off.
+as is the moment of `--signal=...@seconds` (`reach_time_limit` spares the minute); a requeued job
+waits up to two minutes (`start_now` sends it off).
 """
 
 import contextlib
@@ -173,6 +173,10 @@ class LocalSlurm:
     def start_now(self, job):
         """Spare a requeued job Slurm's pause of two minutes."""
         self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+    def reach_time_limit(self, job):
+        """Let a running job time out at Slurm's next look at the limits: within 30 s."""
+        self.run("scontrol", "update", f"JobId={job}", "EndTime=now")
 
     def stop(self):
         """Kill all jobs and stop the daemons."""

@@ -20,7 +20,7 @@ print(f"rank {world.rank} of {world.size}, sum {world.allreduce(world.rank + 1)}
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def installed():
     if absent := local_slurm.missing():
         pytest.skip(f"Slurm is not installed: {', '.join(absent)}")
@@ -28,8 +28,22 @@ def installed():
 
 @pytest.fixture(scope="module")
 def slurm(installed, tmp_path_factory):
-    with LocalSlurm(tmp_path_factory.mktemp("slurm"), cpus=4) as slurm:
+    with LocalSlurm(tmp_path_factory.mktemp("slurm"), cpus=6) as slurm:
         yield slurm
+
+
+@pytest.fixture(scope="module")
+def limited(slurm):
+    """Two one-processor jobs that meet a time limit; asked for early, since that takes 30 s."""
+    warned = slurm.submit(
+        "trap 'echo warned; exit 0' USR1; while :; do sleep 0.1; done",
+        "--time=1",
+        "--signal=B:USR1@60",
+    )
+    killed = slurm.submit("sleep 1000", "--time=60")
+    slurm.wait(killed, {"RUNNING"})
+    slurm.reach_time_limit(killed)
+    return warned, killed
 
 
 @pytest.fixture
@@ -59,6 +73,7 @@ def running(marker):
     return any(marker in line and line[0] != "Z" for line in found.splitlines())
 
 
+@pytest.mark.usefixtures("limited")
 def test_batch_job_runs_and_is_listed(slurm):
     job = slurm.submit("echo on $(hostname) $SLURM_CPUS_ON_NODE; sleep 30", "--ntasks=3")
     slurm.wait(job, {"RUNNING"})
@@ -128,6 +143,13 @@ def test_requeued_job_can_start_at_once(slurm):
     wait_for(lambda: "run 1\n" in output(slurm, job))
     slurm.run("scancel", job)
     slurm.wait(job)
+
+
+def test_time_limits(slurm, limited):
+    warned, killed = limited
+    assert slurm.wait(warned) == "COMPLETED"
+    assert output(slurm, warned) == "warned\n"
+    assert slurm.wait(killed) == "TIMEOUT"
 
 
 def test_nothing_remains_after_an_error(installed, tmp_path):
