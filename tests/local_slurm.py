@@ -182,8 +182,8 @@ class LocalSlurm:
         """Kill all jobs and stop the daemons."""
         if len(self.daemons) == 3:
             with contextlib.suppress(Exception):
-                self.run("scancel", "--signal=KILL", "--full", "--user", _user())
                 self.run("scancel", "--user", _user())
+        self._kill_job_processes()
         for daemon in reversed(self.daemons):
             daemon.terminate()
             try:
