@@ -185,7 +185,7 @@ def quick(only):
     [
         ("FW_config.yaml", "PING_TIME_SECS", "PING_TIME", "FireWorks' settings", "no 'PING_TIME'"),
         ("FW_config.yaml", "my_fworker", "your_fworker", "FireWorks' settings", "is not there"),
-        ("my_fworker.yaml", "name:", "nome:", "FireWorks' settings", "my_fworker.yaml"),
+        ("my_fworker.yaml", "name:", "title:", "FireWorks' settings", "my_fworker.yaml"),
         ("my_qadapter.yaml", "nodes:", "#", "queue adapter", "ask for nodes"),
         ("my_qadapter.yaml", "walltime:", "#", "queue adapter", "ask for walltime"),
         ("my_qadapter.yaml", "CommonAdapter", "'{{nosuch.X}}'", "queue adapter", "can't load it"),

@@ -3,13 +3,14 @@
 import re
 import shutil
 import subprocess
+import sys
 import warnings
 from pathlib import Path
 
 import pytest
 import yaml
 from atomate2.settings import Atomate2Settings
-from fireworks import FWorker, LaunchPad
+from fireworks import Firework, FWorker, LaunchPad, ScriptTask
 from fireworks.utilities import fw_serializers
 from fireworks.utilities.fw_serializers import load_object, load_object_from_file
 
@@ -23,6 +24,7 @@ from ionsieve.workflows.cluster.schedulers import (
 )
 from ionsieve.workflows.config import Backend, Compute
 from ionsieve.workflows.configured_store import ConfiguredJobStore
+from mongo_server import MongoServer
 
 EXPECTED = yaml.safe_load((Path(__file__).parent / "data/directives.yaml").read_text())
 BATCH = [name for name in EXPECTED if name != "laptop"]
@@ -241,9 +243,9 @@ def test_fugaku_has_an_environment_for_each_architecture(tmp_path):
 # The adapter for schedulers that FireWorks does not know, with stand-ins for their commands.
 
 PJSTAT = """\
-  ACCEPT QUEUED RUNING RUNOUT   HOLD  ERROR   TOTAL
-       0      1      1      0      0      0       2
-s      0      1      1      0      0      0       2
+  ACCEPT QUEUED   HOLD  ERROR   TOTAL
+       0      1      0      0       2
+s      0      1      0      0       2
 JOB_ID     JOB_NAME   MD ST  USER     START_DATE      ELAPSE_LIM NODE_REQUIRE    VNODE  CORE V_MEM
 7280061    relax      NM RUN u00000   11/17 09:01:41  0001:00:00 12:2x3x2        -      -    -
 7280062    rank_x     NM QUE u00000   (11/18 10:00)   0001:00:00 1               -      -    -
@@ -273,6 +275,33 @@ def test_described_adapter_submits(pjm, tmp_path):
     assert (tmp_path / "got").read_text() == "#!/bin/bash\n"
 
 
+def test_qlaunch_and_rlaunch_with_a_described_adapter(pjm, tmp_path):
+    """The whole way of a job through FireWorks, with a pjsub that runs it at once."""
+    _, install = pjm
+    with MongoServer("me", PASSWORD) as server:
+        settings = {"mongo_port": str(server.port), "mongo_user": "me", "mongo_host": "127.0.0.1"}
+        folder = filled(
+            "fujitsu_pjm", tmp_path / "real", PASSWORD, environment=sys.prefix, **settings
+        )
+        launchpad = LaunchPad.from_file(str(folder / "my_launchpad.yaml"))
+        launchpad.reset("", require_password=False)
+        asked = {"_category": "ranking", "_queueadapter": {"walltime": "00:07:00"}}
+        launchpad.add_wf(Firework(ScriptTask.from_str("echo done > done"), spec=asked, name="rank"))
+        install("pjsub", 'bash "$1" >out 2>&1; echo "[INFO] PJM 0000 pjsub Job 42 submitted."')
+        # Login nodes are x86, compute nodes Arm: here both are this machine.
+        command = f'source "{folder}/environment.sh" && qlaunch -s -r singleshot'
+        run = tmp_path / "run"
+        run.mkdir()
+        subprocess.run(["bash", "-c", command], cwd=run, check=True, timeout=60)
+        output = (run / "out").read_text()
+        assert launchpad.fireworks.find_one({"fw_id": 1})["state"] == "COMPLETED", output
+        launchpad.connection.close()
+    assert (run / "done").read_text() == "done\n"
+    assert '#PJM -L "elapse=00:07:00"' in (run / "FW_submit.script").read_text().splitlines()
+    written = [path.read_text() for path in run.iterdir()]
+    assert not [text for text in written if PASSWORD in text]
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -298,6 +327,14 @@ def test_described_adapter_counts_jobs(pjm):
     assert adapter.get_njobs_in_queue("u00000") == 2
     install("pjstat", "exit 1")
     assert adapter.get_njobs_in_queue("u00000") is None
+
+
+def test_documented_sections_are_valid():
+    text = (Path(__file__).parents[2] / "docs/cluster.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    sections = yaml.safe_load(example)
+    assert Compute(**sections["compute"]).resources.ranking.ranks == 96
+    assert Backend(**sections["backend"]).name == "vasp"
 
 
 # A scheduler of one's own is data.
@@ -339,8 +376,8 @@ def test_faulty_description_is_named(tmp_path):
     mine = tmp_path / "mine"
     shutil.copytree(Path(str(find_scheduler("slurm").folder)), mine)
     with (mine / "scheduler.yaml").open("a") as file:
-        file.write("comands: {}\n")
-    with pytest.raises(IonSieveError, match="comands"):
+        file.write("extras: {}\n")
+    with pytest.raises(IonSieveError, match="extras"):
         find_scheduler(str(mine))
 
 

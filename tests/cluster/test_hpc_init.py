@@ -164,7 +164,7 @@ def test_no_password_without_a_user(ionsieve, tmp_path, monkeypatch):
         (("slurm", "DIR"), ["mongo_host", "--set mongo_host="]),
         (("fujitsu_pjm", "DIR"), ["environment", "account", "mongo_host"]),
         (("slurm", "DIR", "--set", "mongo_host="), ["mongo_host"]),
-        (("slurm", "DIR", "--set", "acount=x"), ["acount", "account"]),
+        (("slurm", "DIR", "--set", "payer=x"), ["payer", "account"]),
         (("slurm", "DIR", "--set", "account"), ["--set", "account=ab12"]),
         (("laptop", "DIR", "--set", "nodes=-1"), ["nodes", "-1", "whole number"]),
         (("laptop", "DIR", "--set", "nodes=0"), ["nodes", "from 1"]),

@@ -60,7 +60,7 @@ def command(
         return
     if folder is None:
         raise InputError("name the folder to write, such as: ionsieve hpc-init slurm ~/cluster")
-    folder = folder.absolute()
+    folder = Path(os.path.abspath(folder))
     values = resolve_values(found, {**_read_values(values_file), **_parse(settings)})
     check_target(folder, force)
     password = _ask_password(str(values["mongo_user"]))

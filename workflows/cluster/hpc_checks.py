@@ -213,12 +213,15 @@ def _check_fireworks(folder: ClusterFolder) -> str:
             f"FW_config.yaml: FireWorks knows no '{unknown[0]}'", "correct or remove this line"
         )
     for key, value in settings.items():
-        if key.endswith("_LOC") and Path(str(value)).parent != folder.path:
+        if not key.endswith("_LOC"):
+            continue
+        path = Path(str(value))
+        if not path.parent.is_dir() or not path.parent.samefile(folder.path):
             raise Failed(
                 f"FW_config.yaml: {key} is {value}, not in this folder",
                 "the folder was moved: write it with ionsieve hpc-init --values values.yaml",
             )
-        if key.endswith("_LOC") and not Path(str(value)).is_file():
+        if not path.is_file():
             raise Failed(f"FW_config.yaml: {key} {value} is not there", "write the folder again")
     try:
         worker = FWorker.from_file(str(folder.path / "my_fworker.yaml"))
