@@ -399,6 +399,8 @@ def test_faulty_description_is_named(tmp_path):
         ("text", "a\nb"),
         ("path", "relative/x"),
         ("boolean", "maybe"),
+        ("command", ""),
+        ("command", "mpiexec -n $NSLOTS vasp_std"),
         ("host", "mongodb://me:secret@host"),
     ],
 )

@@ -70,7 +70,8 @@ def test_list(ionsieve):
         "account",
         "mongo_host",
     }
-    assert listed["ranks_per_node"]["default"] == 48
+    assert listed["ranks_per_node"]["default"] == "48"
+    assert listed["login_environment"]["default"] == sys.prefix
     code, out, _ = ionsieve("hpc-init", "fujitsu_pjm", "--list")
     assert code == 0
     assert "must be given" in out

@@ -84,7 +84,11 @@ def _list(found: SchedulerFolder, as_json: bool) -> None:
     values = found.scheduler.values
     if as_json:
         rows = {
-            name: {**value.model_dump(), "required": value.default is None}
+            name: {
+                **value.model_dump(),
+                "default": found.default(name),
+                "required": value.default is None,
+            }
             for name, value in values.items()
         }
         click.echo(json.dumps(rows))
@@ -95,7 +99,7 @@ def _list(found: SchedulerFolder, as_json: bool) -> None:
 
     table = Table("value", "default", "what", title=found.scheduler.title)
     for name, value in values.items():
-        default = "must be given" if value.default is None else str(value.default)
+        default = found.default(name) or ("must be given" if value.default is None else "")
         table.add_row(name, escape(default), escape(value.question))
     Console().print(table)
 

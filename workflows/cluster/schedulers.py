@@ -19,7 +19,7 @@ from ionsieve.errors import InputError, IonSieveError
 DESCRIPTION = "scheduler.yaml"
 _SHARED_VALUES = "shared_values.yaml"
 
-Kind = Literal["name", "host", "text", "path", "count", "port", "walltime", "boolean"]
+Kind = Literal["name", "host", "text", "command", "path", "count", "port", "walltime", "boolean"]
 
 
 class _Model(BaseModel):
@@ -81,6 +81,14 @@ class SchedulerFolder:
     name: str
     folder: Traversable
     scheduler: Scheduler
+
+    def default(self, name: str) -> str | None:
+        """Return the default of a value on this machine; None if there is none."""
+        default = self.scheduler.values[name].default
+        if default is None:
+            return None
+        # The Python that runs this; on a login node its environment.
+        return str(default).replace("{scheduler}", self.name).replace("{prefix}", sys.prefix)
 
     def templates(self) -> list[Traversable]:
         """Return the files to fill in, in the order of their names."""
@@ -171,11 +179,8 @@ def resolve_values(found: SchedulerFolder, given: Mapping[str, str]) -> dict[str
         raise InputError(f"missing values ({asked}); give --set {missing[0]}={example}")
     filled: dict[str, str | int | bool] = {}
     for name, value in values.items():
-        text = str(given.get(name, value.default))
-        if name not in given:
-            # The Python that runs this; on a login node its environment.
-            text = text.replace("{scheduler}", found.name).replace("{prefix}", sys.prefix)
-        filled[name] = check_value(name, text, value.kind)
+        text = given.get(name, found.default(name))
+        filled[name] = check_value(name, str(text), value.kind)
     return filled
 
 
@@ -215,6 +220,12 @@ def check_value(name: str, text: str, kind: Kind) -> str | int | bool:
     if kind == "host" and not _HOST.fullmatch(text):
         # Not shown: it may be a connection string with a password.
         raise InputError(f"{name}: give the host's name only, such as db.example.org")
+    if kind == "command" and (not text or "$" in text):
+        # It reaches atomate2 as the value of a variable, and that is expanded once.
+        raise InputError(
+            f"{name} = '{text}': give a command without variables; one with them can stand under "
+            "backend in screening.yaml"
+        )
     if kind == "path" and text and not text.startswith("/"):
         raise InputError(f"{name} = '{text}': give an absolute path, the same on all nodes")
     return text
