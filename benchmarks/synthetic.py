@@ -106,8 +106,11 @@ def _directions(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return HOP_ANGSTROM * sign[..., None] * np.eye(3)[axis]
 
 
-def _hop_steps(run: Run, rate: float, n: int, rng: np.random.Generator) -> Array:
-    """Return per-frame displacement of n independent lattice walkers, (n_frames, n, 3)."""
+def _hop_steps(run: Run, rate: float | Array, n: int, rng: np.random.Generator) -> Array:
+    """Return per-frame displacement of n independent lattice walkers, (n_frames, n, 3).
+
+    The rate (1/ps) may change with time, (n_frames, 1).
+    """
     steps = np.zeros((run.n_frames, n, 3))
     counts = rng.poisson(rate * run.dt_ps, (run.n_frames, n))
     for _ in range(int(counts.max(initial=0))):
@@ -162,6 +165,21 @@ def grouped(run: Run, diffusivity: float = 0.1, size: int = 4) -> Known:
     return _assemble(run, paths, rng, diffusivity, 1 / size)
 
 
+def bursts(
+    run: Run, diffusivity: float = 0.1, depth: float = 0.5, mean_length_ps: float = 5.0
+) -> Known:
+    """Return ions that hop apart from each other but are all fast and all slow at the same times.
+
+    The common rate is (1 + depth) or (1 - depth) times its mean, for exponential lengths of time.
+    """
+    rng = run.generator()
+    flips = rng.random(run.n_frames) < run.dt_ps / mean_length_ps
+    fast = (np.cumsum(flips) + rng.integers(0, 2)) % 2
+    rate = 6 * diffusivity / HOP_ANGSTROM**2 * (1 + depth * (2 * fast[:, None] - 1))
+    steps = _hop_steps(run, rate, run.n_mobile, rng)
+    return _assemble(run, np.cumsum(steps, axis=0), rng, diffusivity)
+
+
 def back_hopping(
     run: Run, diffusivity: float = 0.1, success: float = 0.2, dwell_ps: float = 1.0
 ) -> Known:
@@ -175,20 +193,20 @@ def back_hopping(
     wait_ps = cycle_ps - dwell_ps
     if wait_ps <= 0:
         raise ValueError(f"a dwell of {dwell_ps} ps is longer than a cycle of {cycle_ps} ps")
-    paths = np.zeros((run.n_frames, run.n_mobile, 3))
+    steps = np.zeros((run.n_frames + 1, run.n_mobile, 3))
     for ion in range(run.n_mobile):
         time_ps, settled = 0.0, rng.random() < wait_ps / cycle_ps
         hop = _directions(rng, ())
         while time_ps < run.length_ps:
             time_ps += rng.exponential(wait_ps if settled else dwell_ps)
-            frame = int(time_ps / run.dt_ps)
+            frame = min(int(time_ps / run.dt_ps), run.n_frames)
             if settled:
                 hop = _directions(rng, ())
-                paths[frame:, ion] += hop
+                steps[frame, ion] += hop
             elif rng.random() >= success:
-                paths[frame:, ion] -= hop
+                steps[frame, ion] -= hop
             settled = not settled
-    return _assemble(run, paths, rng, diffusivity)
+    return _assemble(run, np.cumsum(steps[:-1], axis=0), rng, diffusivity)
 
 
 def two_site(run: Run, rate: float = 0.1) -> Known:

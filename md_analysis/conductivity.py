@@ -59,7 +59,9 @@ def collective(paths: NDArray[np.floating], timestep_fs: float, ladder: Ladder) 
     """
     summed = paths.sum(axis=0, dtype=np.float64)[None] / np.sqrt(len(paths))
     slope = fit_slope(summed, ladder.slope.window, timestep_fs / 1e3)
-    charge = estimate(slope.diffusivity_angstrom2_ps, slope.scalar_residuals, slope.window)
+    charge = estimate(
+        slope.diffusivity_angstrom2_ps, slope.scalar_residuals, slope.window, slope.coupling
+    )
     return Collective(charge, *_haven(ladder.diffusivity, charge))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
-from ionsieve.md_analysis.ladder import Slope, Window, fit_slope, windows
+from ionsieve.md_analysis.ladder import Coupling, Slope, Window, fit_slope, windows
 
 #: Angstrom^2/ps in cm^2/s.
 CM2_S_PER_ANGSTROM2_PS = 1e-4
@@ -78,7 +78,8 @@ class Ladder:
     def estimates(self) -> tuple[Estimate, ...]:
         """Diffusivity of each window, Angstrom^2/ps."""
         return tuple(
-            estimate(s.diffusivity_angstrom2_ps, s.scalar_residuals, s.window) for s in self.slopes
+            estimate(s.diffusivity_angstrom2_ps, s.scalar_residuals, s.window, s.coupling)
+            for s in self.slopes
         )
 
     @property
@@ -100,21 +101,25 @@ class Ladder:
     @cached_property
     def tensor_standard_error(self) -> NDArray[np.float64]:
         """Standard errors of the tensor, (3, 3) Angstrom^2/ps."""
+        window, coupling = self.slope.window, self.slope.coupling
         errors = [
-            estimate(0.0, self.slope.residuals[:, :, c], self.slope.window).standard_error
+            estimate(0.0, self.slope.residuals[:, :, c], window, coupling).standard_error
             for c in range(6)
         ]
         xx, yy, zz, yz, xz, xy = errors
         return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 
 
-def estimate(value: float, residuals: NDArray[np.float64], window: Window) -> Estimate:
+def estimate(
+    value: float, residuals: NDArray[np.float64], window: Window, coupling: Coupling
+) -> Estimate:
     """Return the value with a standard error clustered both by ion and by time.
 
-    V_ion + V_time - V_within: ions may differ for ever (V_ion: all times of one ion), and may
-    move together (V_time: all ions, neighbouring blocks with Bartlett weights); pairs counted in
-    both are taken off once. Common motion can only add to the error, so V_time - V_within is used
-    where it is positive.
+    Ions may differ for ever, so all times of one ion count as one observation, and ions that move
+    together count as fewer: the scatter between ions is that of ``coupling.n_independent``
+    walkers. Ions may also be fast or slow at the same times without moving together; that shows
+    in the scatter between blocks of time (neighbouring blocks with Bartlett weights) beyond the
+    blocks of each ion and beyond what moves together, and is added where it is positive.
 
     Parameters
     ----------
@@ -136,13 +141,17 @@ def estimate(value: float, residuals: NDArray[np.float64], window: Window) -> Es
     v_time = _bartlett(residuals.sum(axis=0)[None, :], bandwidth) / bias
     if n_ions < 2:
         return Estimate(value, float(np.sqrt(max(v_time, 0.0))), time_dof)
-    v_ion = float((residuals.sum(axis=1) ** 2).sum()) * n_ions / (n_ions - 1)
-    common = max(v_time - _bartlett(residuals, bandwidth) / bias, 0.0)
+    # Below two walkers nothing can be told from their scatter; v_time then counts.
+    ion_dof = max(coupling.n_independent(n_ions), 2.0) - 1
+    squares = n_ions * float((residuals.sum(axis=1) ** 2).sum())
+    v_independent, v_ion = squares / (n_ions - 1), squares / ion_dof
+    together = v_ion - v_independent
+    common = max(v_time - _bartlett(residuals, bandwidth) / bias - together, 0.0)
     total = v_ion + common
     if total == 0:
         return Estimate(value, 0.0, time_dof)
-    # v_ion alone bounds the error from below, so v_time's own error counts half without common.
-    dof = total**2 / (v_ion**2 / (n_ions - 1) + 0.5 * (v_time**2 + common**2) / time_dof)
+    uncertain = v_independent * coupling.standard_error
+    dof = total**2 / (v_ion**2 / ion_dof + uncertain**2 / 2 + common**2 / time_dof)
     return Estimate(value, float(np.sqrt(total)), max(1.0, dof))
 
 
@@ -183,7 +192,8 @@ def climb(
 
 def _agree(short: Slope, long: Slope) -> bool:
     difference = short.diffusivity_angstrom2_ps - long.diffusivity_angstrom2_ps
-    error = estimate(difference, short.scalar_residuals - long.scalar_residuals, long.window)
+    residuals = short.scalar_residuals - long.scalar_residuals
+    error = estimate(difference, residuals, long.window, long.coupling)
     # Cautious where time blocks are few, since a window rejected by chance costs precision; but
     # not so much that the longest windows could contradict nothing.
     dof = max(long.window.degrees_of_freedom, _LEAST_COMPARISON_DOF)

@@ -24,6 +24,9 @@ _MAX_LAGS = 10
 #: Stretches of time whose contributions are compared.
 MAX_BLOCKS = 40
 
+#: Most stretches of time between whose mean positions displacements are compared.
+_MAX_STRETCHES = 400
+
 
 @njit(cache=True, nogil=True)
 def _block_products(path, lags, stride, block_frames, out, counts):  # type: ignore[no-untyped-def]
@@ -42,6 +45,17 @@ def _block_products(path, lags, stride, block_frames, out, counts):  # type: ign
             out[block, k, 4] += x * z
             out[block, k, 5] += x * y
             counts[block, k] += 1
+
+
+@njit(cache=True, nogil=True)
+def _correlate(steps, summed, squared):  # type: ignore[no-untyped-def]
+    for first in range(steps.shape[1]):
+        for second in range(first + 2, steps.shape[1]):
+            product = 0.0
+            for axis in range(3):
+                product += steps[axis, first] * steps[axis, second]
+            summed[first, second] += product
+            squared[first, second] += product * product
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,12 +111,35 @@ def windows(n_frames: int, timestep_ps: float, shortest_ps: float) -> list[Windo
     return ladder
 
 
+@dataclass(frozen=True)
+class Coupling:
+    """How much ions move together.
+
+    Attributes
+    ----------
+    others : float
+        Sum over all other ions of the squared correlation of their displacements with one ion's:
+        0 for independent ions, 3 in groups of four that move as one. By chance below 0.
+    standard_error : float
+        That of independent ions.
+    """
+
+    others: float
+    standard_error: float
+
+    def n_independent(self, n_ions: int) -> float:
+        """Return the number of independent walkers whose mean scatters as that of the ions."""
+        return n_ions / (1 + max(self.others, 0.0))
+
+
 @dataclass(frozen=True, eq=False)
 class Slope:
     """Diffusivity tensor from one window, and what each ion and stretch of time gave to it.
 
     Attributes
     ----------
+    coupling : Coupling
+        Of displacements over the window's shortest lag.
     tensor_angstrom2_ps : (6,) float64
         xx, yy, zz, yz, xz, xy.
     residuals : (n_ions, n_blocks, 6) float64, Angstrom^2/ps
@@ -110,6 +147,7 @@ class Slope:
     """
 
     window: Window
+    coupling: Coupling
     tensor_angstrom2_ps: NDArray[np.float64]
     residuals: NDArray[np.float64]
 
@@ -145,7 +183,31 @@ def fit_slope(paths: NDArray[np.floating], window: Window, timestep_ps: float) -
     scale = weights / (n_ions * n_origins)
     residuals = np.einsum("k,ibkc->ibc", scale, sums)
     residuals -= np.einsum("k,bk,kc->bc", scale, counts, msd)
-    return Slope(window, weights @ msd, residuals)
+    return Slope(window, _coupling(paths, window), weights @ msd, residuals)
+
+
+def _coupling(paths: NDArray[np.floating], window: Window) -> Coupling:
+    """Return how much ions move together, without bias and for any directions of their motion.
+
+    Independent ions correlate by chance, so no squared correlation of two ions may be taken from
+    one stretch of time. With d_ib the displacement of ion i from the mean position in stretch b to
+    that in the next, the sum over ions of d_ib d_ic, squared, is a sum over pairs of ions of
+    products of their correlations in b and in c; for independent ions only the pairs of an ion
+    with itself remain, and these are taken off. Stretches that share a mean position are left out.
+    """
+    stretch = max(int(window.lag_frames[0]), -(-paths.shape[2] // _MAX_STRETCHES))
+    n_stretches = paths.shape[2] // stretch
+    summed, squared = np.zeros((2, n_stretches - 1, n_stretches - 1))
+    for path in paths:
+        pieces = path[:, : n_stretches * stretch].reshape(3, n_stretches, stretch)
+        means = pieces[:, :, :: window.stride].mean(axis=2, dtype=np.float64)
+        _correlate(np.diff(means, axis=1), summed, squared)
+    n_pairs = max((n_stretches - 2) * (n_stretches - 3) // 2, 1)
+    standard_error = float(np.sqrt(2 / n_pairs))
+    own = float(squared.sum())
+    if own == 0:
+        return Coupling(0.0, standard_error)
+    return Coupling(float((summed**2).sum()) / own - 1, standard_error)
 
 
 def _slope_weights(

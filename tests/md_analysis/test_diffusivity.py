@@ -58,6 +58,64 @@ def test_groups_that_move_together_have_their_haven_ratio():
     )
 
 
+def walks(known, n_mobile):
+    """Paths of the mobile ions, seen from the framework."""
+    moving = known.positions[:, :n_mobile] - known.positions[:, n_mobile:].mean(
+        axis=1, keepdims=True
+    )
+    return np.ascontiguousarray(moving.transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize(
+    ("generate", "others"), [(synthetic.hopping, 0.0), (synthetic.grouped, 3.0)]
+)
+def test_ions_that_move_together_are_counted_once(generate, others):
+    known = generate(synthetic.Run(4, 40, 10, timestep_fs=50.0))
+    ladder = climb(walks(known, 40), 50.0)
+    coupling = ladder.slope.coupling
+    assert coupling.others == pytest.approx(others, abs=4 * coupling.standard_error + 0.2 * others)
+    assert coupling.n_independent(40) == pytest.approx(40 / (1 + others), rel=0.35)
+
+
+def test_few_walkers_have_intervals_that_hold_at_both_levels():
+    """Twenty ions in groups of four: five walkers."""
+    inside, inside68 = 0, 0
+    for seed in range(24):
+        known = synthetic.grouped(synthetic.Run(seed, 20, 10, timestep_fs=50.0))
+        estimate = climb(walks(known, 20), 50.0).diffusivity
+        low, high = estimate.interval()
+        low68, high68 = estimate.interval(0.68)
+        truth = known.diffusivity_angstrom2_ps
+        inside += low <= truth <= high
+        inside68 += low68 <= truth <= high68
+    # Chances below 1 in 300 if 95 % and 68 % hold.
+    assert inside >= 20
+    assert 10 <= inside68 <= 22
+
+
+def test_independent_ions_have_a_68_percent_interval():
+    inside = 0
+    for seed in range(24):
+        known = synthetic.hopping(synthetic.Run(seed, 50, 10, timestep_fs=50.0))
+        low, high = climb(walks(known, 50), 50.0).diffusivity.interval(0.68)
+        inside += low <= known.diffusivity_angstrom2_ps <= high
+    assert 10 <= inside <= 22
+
+
+def test_long_runs_with_back_hopping_hold():
+    inside, ratios = 0, []
+    for seed in SEEDS:
+        known = synthetic.back_hopping(
+            synthetic.Run(seed, 50, 10, length_ps=250.0, timestep_fs=50.0), 0.02, dwell_ps=5.0
+        )
+        estimate = climb(walks(known, 50), 50.0).diffusivity
+        low, high = estimate.interval()
+        inside += low <= known.diffusivity_angstrom2_ps <= high
+        ratios.append(estimate.value / known.diffusivity_angstrom2_ps)
+    assert inside >= 9
+    assert abs(np.mean(ratios) - 1) < 4 * np.std(ratios) / np.sqrt(len(ratios)) + 0.03
+
+
 @pytest.mark.parametrize("generate", [synthetic.two_site, synthetic.caged, synthetic.few_hops])
 def test_no_diffusion_is_an_upper_bound_never_a_number(generate):
     for _, result in results(generate):
