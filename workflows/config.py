@@ -10,6 +10,7 @@ import difflib
 import hashlib
 import json
 import math
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -251,15 +252,88 @@ class Backend(Section):
     )
     vasp_cmd: str = Field("vasp_std", description="command line of VASP, with its MPI launcher")
     vasp_gamma_cmd: str = Field("vasp_gam", description="command line for Gamma-only runs")
-    walltime_seconds: int | None = Field(None, description="VASP is stopped cleanly before this")
     incar: dict[str, Any] = Field(default_factory=dict, description="INCAR tags to override")
 
 
-class Compute(Section):
-    """How the work is done on this machine."""
+def _as_walltime(value: Any) -> Any:
+    # YAML 1.1 reads 12:00:00 without quotes as a number in base sixty.
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = f"{value // 3600:02d}:{value // 60 % 60:02d}:{value % 60:02d}"
+    if isinstance(value, str) and not re.fullmatch(r"\d{1,3}:[0-5]\d:[0-5]\d", value):
+        raise ValueError("give hours, minutes and seconds, such as '12:00:00'")
+    return value
 
-    workers: int = Field(2, ge=1, description="jobs at the same time")
-    work_dir: str = Field("work", description="folder of the calculations")
+
+class Resources(Section):
+    """What one batch job asks the scheduler for."""
+
+    nodes: int = Field(1, ge=1, description="nodes")
+    ranks: int = Field(1, ge=1, description="MPI processes in total, the same on each node")
+    walltime: Annotated[str | None, BeforeValidator(_as_walltime)] = Field(
+        None, description="HH:MM:SS; VASP is stopped cleanly before it and continued"
+    )
+    account: str | None = Field(None, description="who pays")
+    queue: str | None = Field(None, description="queue or partition")
+
+    @model_validator(mode="after")
+    def _check_ranks(self) -> Resources:
+        if self.ranks % self.nodes:
+            raise ValueError(f"{self.ranks} ranks don't share out evenly on {self.nodes} nodes")
+        return self
+
+    @property
+    def walltime_seconds(self) -> int | None:
+        """The wall time in seconds."""
+        if self.walltime is None:
+            return None
+        hours, minutes, seconds = (int(part) for part in self.walltime.split(":"))
+        return 3600 * hours + 60 * minutes + seconds
+
+
+#: A class of jobs of like size, each with its resources.
+JobSize = Literal["small", "ranking", "relaxation", "short_md", "long_md"]
+
+
+class StageResources(Section):
+    """Resources of each kind of job; a small one analyses or stores, on one core."""
+
+    small: Resources = Resources()
+    ranking: Resources = Resources()
+    relaxation: Resources = Resources()
+    short_md: Resources = Resources()
+    long_md: Resources = Resources()
+
+
+class Compute(Section):
+    """How the work is done on this machine or a cluster."""
+
+    workers: int = Field(2, ge=1, description="jobs at the same time, on this machine")
+    work_dir: str = Field("work", description="folder of the calculations, on this machine")
+    launchpad: str | None = Field(
+        None, description="FireWorks' my_launchpad.yaml; where ionsieve submit sends the jobs"
+    )
+    mpi_launcher: str = Field(
+        "mpiexec -n {ranks}", description="starts a ranking of more than one rank"
+    )
+    walltime_buffer_seconds: int = Field(
+        300, ge=1, description="VASP is told to stop this long before the wall time"
+    )
+    resources: StageResources = Field(
+        StageResources(),
+        description="of each kind of job: nodes, ranks (in total), walltime (HH:MM:SS, VASP is "
+        "stopped cleanly before it and continued), account, queue",
+    )
+
+    @model_validator(mode="after")
+    def _check_walltimes(self) -> Compute:
+        for name, resources in self.resources:
+            seconds = resources.walltime_seconds
+            if seconds is not None and seconds < 2 * self.walltime_buffer_seconds:
+                raise ValueError(
+                    f"resources.{name}.walltime {resources.walltime} leaves no time for work: VASP "
+                    f"stops {self.walltime_buffer_seconds} s before it (walltime_buffer_seconds)"
+                )
+        return self
 
 
 class Screening(Section):
@@ -278,13 +352,19 @@ class Screening(Section):
     long_md: LongMD = LongMD()
     arrhenius: Arrhenius = Arrhenius()
     backend: Backend = Backend()
-    store: str = Field("results.sqlite", description="SQLite file or mongodb:// connection string")
+    store: str = Field(
+        "results.sqlite",
+        exclude=True,
+        description="SQLite file, mongodb:// connection string, or a jobflow.yaml with a JOB_STORE",
+    )
     compute: Compute = Compute()
     root: Path = Field(Path("."), exclude=True, description="folder of the file, set on reading")
 
     def energy_settings_hash(self) -> str:
         """Return the identity of everything that decides an energy; entries must agree in it."""
-        settings = (self.backend.model_dump(mode="json"), self.relax.model_dump(mode="json"))
+        # How VASP is started depends on the machine; what it computes doesn't.
+        backend = self.backend.model_dump(mode="json", exclude={"vasp_cmd", "vasp_gamma_cmd"})
+        settings = (backend, self.relax.model_dump(mode="json"))
         text = json.dumps(settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ionsieve.workflows.builders import build_collections
 from ionsieve.workflows.config import Screening
-from ionsieve.workflows.store import open_job_store
+from ionsieve.workflows.store import open_job_store, store_name
 
 if TYPE_CHECKING:
     from ionsieve.workflows.launcher import FlowStatus
@@ -54,7 +54,11 @@ def work_of(statuses: Iterable[FlowStatus]) -> Work:
 
 
 def stored_flows(screening: Screening) -> list[FlowStatus]:
-    """Return the flows in the launcher's queue; none where nothing has run yet."""
+    """Return the flows in the launcher's queue and in the LaunchPad; none where nothing has run."""
+    return [*_local_flows(screening), *_submitted_flows(screening)]
+
+
+def _local_flows(screening: Screening) -> list[FlowStatus]:
     from ionsieve.workflows.launcher import JobQueue
 
     path = queue_path(screening)
@@ -67,6 +71,15 @@ def stored_flows(screening: Screening) -> list[FlowStatus]:
         queue.close()
 
 
+def _submitted_flows(screening: Screening) -> list[FlowStatus]:
+    if screening.compute.launchpad is None:
+        return []
+    from ionsieve.workflows.cluster.launchpad import WorkflowQueue, open_launchpad
+
+    launchpad = open_launchpad(screening.resolve(screening.compute.launchpad))
+    return WorkflowQueue(launchpad, store_name(screening)).flows()
+
+
 def refresh_collections(screening: Screening) -> Work:
     """Build the collections of a screening and return what its launcher is at.
 
@@ -75,7 +88,8 @@ def refresh_collections(screening: Screening) -> Work:
     InputError
         The store can't be opened.
     """
-    work = work_of(stored_flows(screening)) if queue_path(screening).exists() else Work()
+    flows = stored_flows(screening)
+    work = work_of(flows) if flows else Work()
     with open_job_store(screening) as job_store:
         build_collections(screening, job_store, work.failures)
     return work

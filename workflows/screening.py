@@ -15,6 +15,7 @@ from jobflow import Flow, JobStore, job
 from pymatgen.core import Composition, Structure
 
 from ionsieve.errors import InputError
+from ionsieve.workflows.cluster.resources import manager_config, stage_priority
 from ionsieve.workflows.competing_phases import CompetingPhase, known_missing, phases_for
 from ionsieve.workflows.config import Screening
 from ionsieve.workflows.documents import (
@@ -31,8 +32,7 @@ from ionsieve.workflows.stages.hull import conductivity_flow
 from ionsieve.workflows.stages.phases import phase_flow
 from ionsieve.workflows.stages.rank import ranking_flow
 
-#: Later stages first, so that results appear early; phases before relaxations, which they block.
-_PRIORITY = {"plan": 40, "conductivity": 30, "phase": 20, "relax": 10}
+_FIRST_STAGE = {"plan": "plan", "conductivity": "hull", "phase": "phase", "relax": "rank"}
 
 
 @job(output_schema=PlanDocument)
@@ -172,6 +172,8 @@ class Funnel:
         plan_key = self._plan_key
         if plan_key not in known:
             record = record_plan(self.plan)
+            config = manager_config(self.screening, "plan", is_calculation=False)
+            record.update_config({"manager_config": config}, dynamic=False)
             record.update_metadata(
                 {
                     "screening": self.screening.name,
@@ -248,7 +250,8 @@ class Funnel:
 
     @staticmethod
     def _new(key: str, flow: Flow, stage: str, label: str) -> NewFlow:
-        return NewFlow(key=key, flow=flow, priority=_PRIORITY[stage], label=label, stage=stage)
+        priority = stage_priority(_FIRST_STAGE[stage])
+        return NewFlow(key=key, flow=flow, priority=priority, label=label, stage=stage)
 
 
 def _elements(formula: str) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Where results are kept: one SQLite file by default, MongoDB by one line of the config."""
+"""Where results are kept: a SQLite file by default, MongoDB or a jobflow.yaml by one line."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from maggma.core import Store
 
 from ionsieve.errors import InputError
 from ionsieve.workflows.config import Screening
+from ionsieve.workflows.configured_store import ConfiguredJobStore
 
 #: Collections of the raw job outputs and of their large arrays.
 JOBS = "jobs"
@@ -27,9 +28,8 @@ def open_job_store(screening: Screening) -> JobStore:
     InputError
         The store can't be opened; the message says why and what to do.
     """
-    documents = _store(screening, JOBS, key="uuid", stamp="completed_at")
-    blobs = _store(screening, BLOBS, key="blob_uuid", is_blobs=True)
-    job_store = JobStore(documents, additional_stores={"data": blobs})
+    job_store = _job_store(screening)
+    blobs: Store = job_store.additional_stores["data"]  # type: ignore[has-type]
     _connect(job_store, screening)
     # None on the screening: few differ in it, and a planner might prefer it to the document.
     for field in ("document", "flow_key", "composition_id"):
@@ -46,7 +46,11 @@ def open_collection(screening: Screening, name: str) -> Store:
     InputError
         The store can't be opened; the message says why and what to do.
     """
-    store = _store(screening, name, key="document_id", stamp="last_updated")
+    fields = _fields("document_id", "last_updated")
+    if _is_file_of_stores(screening.store):
+        store = ConfiguredJobStore(screening.resolve(screening.store)).collection(name, fields)
+    else:
+        store = _store(screening, name, fields)
     _connect(store, screening)
     store.ensure_index("screening")
     return store
@@ -62,16 +66,32 @@ def _is_mongo(text: str) -> bool:
     return text.startswith(_MONGO_SCHEMES)
 
 
+def holds_password(screening: Screening) -> bool:
+    """Return whether the store's address in the screening file carries a login."""
+    return _is_mongo(screening.store) and bool(_without_password(screening.store)[1])
+
+
+def _is_file_of_stores(text: str) -> bool:
+    return not _is_mongo(text) and text.endswith((".yaml", ".yml"))
+
+
+def _job_store(screening: Screening) -> JobStore:
+    """Return the store of raw job outputs, not yet connected."""
+    if _is_file_of_stores(screening.store):
+        return ConfiguredJobStore(screening.resolve(screening.store))
+    documents = _store(screening, JOBS, _fields("uuid", "completed_at"))
+    blobs = _store(screening, BLOBS, _fields("blob_uuid", "last_updated"), is_blobs=True)
+    return JobStore(documents, additional_stores={"data": blobs})
+
+
+def _fields(key: str, stamp: str) -> dict[str, Any]:
+    return {"key": key, "last_updated_field": stamp, "last_updated_type": "isoformat"}
+
+
 def _store(
-    screening: Screening,
-    collection: str,
-    key: str,
-    stamp: str = "last_updated",
-    is_blobs: bool = False,
+    screening: Screening, collection: str, fields: dict[str, Any], is_blobs: bool = False
 ) -> Store:
     """Return one collection, not yet connected."""
-    fields: dict[str, Any] = {"key": key, "last_updated_field": stamp}
-    fields["last_updated_type"] = "isoformat"
     if _is_mongo(screening.store):
         return _mongo_store(screening.store, collection, is_blobs, fields)
     if "://" in screening.store:

@@ -66,8 +66,8 @@ def screening_text(screening: Screening) -> str:
     """Return a screening as YAML, every key with its meaning and, where it differs, its default."""
     lines = [_HEADER]
     after_section = False
-    for name, field in Screening.model_fields.items():
-        if field.exclude:
+    for name in Screening.model_fields:
+        if name == "root":
             continue
         value = getattr(screening, name)
         if isinstance(value, BaseModel):
@@ -106,6 +106,10 @@ def _key(model: BaseModel, name: str, indent: str = "  ") -> Iterator[str]:
             rule = {k: v for k, v in entry if v is not None}
             for number, (key, content) in enumerate(rule.items()):
                 yield f"{indent}  {'-' if number == 0 else ' '} {key}: {_inline(content)}"
+    elif isinstance(value, BaseModel):
+        yield f"{indent}{name}:"
+        for key, content in value:
+            yield f"{indent}  {key}: {_inline(content)}"
     else:
         yield f"{indent}{name}: {_inline(value)}"
 

@@ -44,18 +44,21 @@ def test_example_can_be_planned(folder):
 
 def _keys(model, indent=""):
     for name, field in model.model_fields.items():
-        if field.exclude:
+        if name == "root":
             continue
         yield f"{indent}{name}:"
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _keys(field.annotation, "  ")
+            yield from _keys(field.annotation, f"{indent}  ")
         else:
             assert field.description, f"{model.__name__}.{name} has no description"
 
 
 def test_every_key_is_written_with_its_meaning(folder):
     lines = (folder / "screening.yaml").read_text().splitlines()
-    for key in _keys(Screening):
+    # The resources of a kind of job are on one line: key by key they would fill a page.
+    keys = [key for key in _keys(Screening) if not key.startswith(" " * 6)]
+    assert any("walltime (HH:MM:SS" in line for line in lines)
+    for key in keys:
         assert any(line.startswith(key) for line in lines), key
     for name in DopingRule.model_fields:
         assert any(line.startswith(f"  # - {name}:") for line in lines)

@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ionsieve.workflows.backends.base import Backend
-    from ionsieve.workflows.config import Screening
+    from ionsieve.workflows.config import JobSize, Screening
 
 
-def get_backend(screening: Screening) -> Backend:
+def get_backend(screening: Screening, size: JobSize = "relaxation") -> Backend:
     """Return the engine a screening asks for.
+
+    Parameters
+    ----------
+    size
+        The class of the jobs, whose wall time holds.
 
     Raises
     ------
@@ -26,7 +31,8 @@ def get_backend(screening: Screening) -> Backend:
         vasp_cmd=chosen.vasp_cmd,
         vasp_gamma_cmd=chosen.vasp_gamma_cmd,
         incar=chosen.incar,
-        walltime_seconds=chosen.walltime_seconds,
+        walltime_seconds=getattr(screening.compute.resources, size).walltime_seconds,
+        walltime_buffer_seconds=screening.compute.walltime_buffer_seconds,
         double_relax=screening.relax.double_relax,
     )
     if chosen.name == "vasp":

@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 from atomate2.vasp.flows.core import DoubleRelaxMaker
 from atomate2.vasp.flows.phonons import PhononMaker
 from atomate2.vasp.jobs.base import BaseVaspMaker
-from atomate2.vasp.jobs.core import RelaxMaker, StaticMaker, TightRelaxMaker
-from atomate2.vasp.jobs.md import MDMaker
+from atomate2.vasp.jobs.core import StaticMaker
 from atomate2.vasp.jobs.phonons import PhononDisplacementMaker
 from atomate2.vasp.run import DEFAULT_HANDLERS
 from atomate2.vasp.sets.core import MDSetGenerator
@@ -24,6 +23,12 @@ from jobflow import Flow, Job, OutputReference
 from pymatgen.core import SETTINGS, Structure
 
 from ionsieve.errors import InputError
+from ionsieve.workflows.backends.pieces import (
+    BatchLimitHandler,
+    MDInPieces,
+    RelaxInPieces,
+    TightRelaxInPieces,
+)
 
 _Maker = TypeVar("_Maker", bound=BaseVaspMaker)
 
@@ -55,8 +60,8 @@ class VaspSettings:
         Mesh settings of pymatgen's input sets instead of atomate2's; None keeps those.
     potcar_spec
         Write the potentials' names only.
-    walltime_seconds
-        VASP is stopped cleanly before this many seconds have gone by.
+    walltime_seconds, walltime_buffer_seconds
+        VASP is asked to stop so many seconds before the limit, and goes on in another job.
     double_relax
         Relax twice: the basis set changes with the cell.
     custodian
@@ -74,6 +79,7 @@ class VaspSettings:
     kpoints: Mapping[str, Any] | None = None
     potcar_spec: bool = False
     walltime_seconds: int | None = None
+    walltime_buffer_seconds: int = 300
     double_relax: bool = True
     custodian: Mapping[str, Any] = field(default_factory=dict)
     phonon_cell_angstrom: float = 20.0
@@ -124,7 +130,7 @@ class VaspBackend:
 
     def relax(self, structure: Structure, name: str = "relax") -> Job | Flow:
         """Return a relaxation of ions and cell; a flow of two jobs with ``double_relax``."""
-        maker = self._configure(RelaxMaker(name=name))
+        maker = self._configure(RelaxInPieces(name=name))
         if self.settings.double_relax:
             flow = DoubleRelaxMaker.from_relax_maker(maker).make(structure)
             flow.name = name
@@ -156,7 +162,7 @@ class VaspBackend:
             nsteps=n_steps,
             time_step=timestep_fs,
         )
-        maker = MDMaker(name=name, input_set_generator=generator)
+        maker = MDInPieces(name=name, input_set_generator=generator, frame_interval=frame_interval)
         maker.task_document_kwargs = dict(_LAST_STEP_ONLY)
         tags = {"RANDOM_SEED": [seed, 0, 0], "NBLOCK": frame_interval, "LWAVE": False}
         maker = self._configure(maker, {**tags, **self._md_tags(n_steps)})
@@ -172,7 +178,7 @@ class VaspBackend:
         """Return atomate2's phonon flow without Born charges."""
         maker = PhononMaker(
             name=name,
-            bulk_relax_maker=self._configure(TightRelaxMaker()),
+            bulk_relax_maker=self._configure(TightRelaxInPieces()),
             static_energy_maker=self._configure(StaticMaker()),
             phonon_displacement_maker=self._configure(PhononDisplacementMaker()),
             min_length=self.settings.phonon_cell_angstrom,
@@ -188,14 +194,12 @@ class VaspBackend:
         run["vasp_cmd"] = tethered(settings.vasp_cmd)
         run["vasp_gamma_cmd"] = tethered(settings.vasp_gamma_cmd)
         run["custodian_kwargs"] = dict(settings.custodian)
-        if settings.walltime_seconds is not None:
-            run["wall_time"] = settings.walltime_seconds
+        handlers = list(run.get("handlers", DEFAULT_HANDLERS))
         if settings.frozen_after_seconds is not None:
             frozen = FrozenJobErrorHandler(timeout=settings.frozen_after_seconds)
-            run["handlers"] = [
-                frozen if isinstance(handler, FrozenJobErrorHandler) else handler
-                for handler in run.get("handlers", DEFAULT_HANDLERS)
-            ]
+            handlers = [frozen if isinstance(h, FrozenJobErrorHandler) else h for h in handlers]
+        limit = BatchLimitHandler(settings.walltime_seconds, settings.walltime_buffer_seconds)
+        run["handlers"] = [*handlers, limit]
         generator = maker.input_set_generator
         incar = {**generator.user_incar_settings, **(tags or {}), **settings.incar}
         changes: dict[str, Any] = {"user_incar_settings": incar}

@@ -8,6 +8,7 @@ from pymatgen.core import Species, Structure
 
 from ionsieve.workflows.backends import get_backend
 from ionsieve.workflows.backends.base import Backend
+from ionsieve.workflows.cluster.resources import job_size, manager_config
 from ionsieve.workflows.config import Screening
 from ionsieve.workflows.documents import CompositionDocument, Document, MotherDocument, Provenance
 
@@ -32,10 +33,9 @@ class Candidate(BaseModel):
     composition: CompositionDocument
     flow_key: str
 
-    @property
-    def backend(self) -> Backend:
-        """The engine of this screening."""
-        return get_backend(self.screening)
+    def backend(self, stage: str) -> Backend:
+        """Return the engine of this screening, with the limits of a stage's jobs."""
+        return get_backend(self.screening, job_size(stage, is_calculation=True))
 
     @property
     def mobile_species(self) -> Species:
@@ -43,8 +43,15 @@ class Candidate(BaseModel):
         return Species.from_str(self.composition.mobile_ion)
 
     def tag(self, job: Job, stage: str, document: type[Document] | None = None) -> Job:
-        """Name a job after its stage and composition, and label its stored document."""
+        """Name a job after its stage, label its stored document and say what it needs.
+
+        Jobs without a document are calculations; the labels of those that one may start follow.
+        """
         job.name = f"{stage}: {job.name}"
+        job.update_config(
+            {"manager_config": manager_config(self.screening, stage, document is None)},
+            dynamic=document is None,
+        )
         job.update_metadata(
             {
                 "screening": self.screening.name,

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from jobflow import CURRENT_JOB, Flow, Job, JobConfig, JobStore, OutputReference, Response, job
 from pydantic import BaseModel, ConfigDict
 from pymatgen.core import Structure
 from pymatgen.io.vasp import Incar
 
-from ionsieve.md_analysis import Trajectory, TransportResult, analyze, read_xdatcar
+from ionsieve.md_analysis import Trajectory, TransportResult, analyze
 from ionsieve.md_analysis.diagnosis import GateDecision, LongGate, ShortGate
 from ionsieve.md_analysis.energy import read_energy_drift
+from ionsieve.md_analysis.stored import to_plain
+from ionsieve.md_analysis.van_hove import radial_distribution, van_hove
+from ionsieve.workflows.backends.pieces import is_continued, read_segment
 from ionsieve.workflows.config import LongMD, MolecularDynamics, ShortMD
 from ionsieve.workflows.documents import EndReason, Look, SegmentDocument, TransportDocument
 from ionsieve.workflows.stages.context import Candidate, neutral
@@ -99,12 +103,9 @@ def _read_segment(folder: Path, settings: MolecularDynamics) -> Trajectory:
     and frames that are then too many are left out.
     """
     step_fs = float(Incar.from_file(_existing(folder, "INCAR"))["POTIM"])
-    trajectory = read_xdatcar(
-        _existing(folder, "XDATCAR"),
-        timestep_fs=step_fs * settings.frame_interval,
-        md_timestep_fs=step_fs,
-    )
-    drift = read_energy_drift(_existing(folder, "OSZICAR"), trajectory)
+    trajectory = read_segment(folder, step_fs, settings.frame_interval)
+    oszicar = _existing(folder, "OSZICAR")
+    drift = None if is_continued(folder) else read_energy_drift(oszicar, trajectory)
     every = max(1, round(settings.timestep_fs / step_fs))
     return replace(trajectory[::every], energy_drift=drift)
 
@@ -147,13 +148,15 @@ def diagnose(
     from ionsieve.workflows.stages.funnel import after_long, after_short
 
     assert newest[-1] == len(segment_uuids)
-    trajectory = _joined(CURRENT_JOB.store, segment_uuids)
+    whole = _joined(CURRENT_JOB.store, segment_uuids)
+    n_equilibration = round(run.settings.equilibration_ps * 1e3 / whole.timestep_fs)
+    trajectory = whole.skip(n_equilibration)
     result = _analyzed(run, trajectory)
     gate, schedule = run.gate, run.schedule
     decision = gate.decide(result)
     settled = is_settled(result, decision, gate)
     look = Look(
-        run_length_ps=trajectory.n_frames * trajectory.timestep_fs / 1e3,
+        run_length_ps=whole.n_frames * whole.timestep_fs / 1e3,
         verdict=result.verdict,
         sigma_ne_s_cm=result.sigma_ne_s_cm,
         sigma_ne_ci95_s_cm=result.sigma_ne_ci95_s_cm,
@@ -168,6 +171,7 @@ def diagnose(
         jobs[-1].index = CURRENT_JOB.job.index + 1
         return Response(output=look, replace=Flow([*jobs], name=run.stage))
     document = _transport_document(run, result, decision, looks, reason, segment_uuids)
+    document.mechanism = _mechanism(trajectory, result.species)
     CURRENT_JOB.job.update_metadata({"document": TransportDocument.__name__}, dynamic=False)
     if run.stage == "arrhenius" or not document.passed:
         return Response(output=document)
@@ -183,15 +187,24 @@ def _joined(store: JobStore, segment_uuids: list[str]) -> Trajectory:
 
 
 def _analyzed(run: Run, trajectory: Trajectory) -> TransportResult:
-    """Analyse a run without its equilibration."""
     ion = run.candidate.mobile_species
     return analyze(
-        trajectory.skip(round(run.settings.equilibration_ps * 1e3 / trajectory.timestep_fs)),
+        trajectory,
         species=ion.element.symbol,
         temperature_k=run.temperature_k,
         charge=round(ion.oxi_state or 0),
         fastest_phonon_thz=run.fastest_phonon_thz,
     )
+
+
+def _mechanism(trajectory: Trajectory, species: str) -> dict[str, Any]:
+    """Return how the mobile ions are surrounded, and how they move."""
+    others = Counter(name for name in trajectory.species if name != species)
+    neighbour = others.most_common(1)[0][0] if others else species
+    return {
+        "radial_distribution": to_plain(radial_distribution(trajectory, species, neighbour)),
+        "van_hove": to_plain(van_hove(trajectory, species)),
+    }
 
 
 def _transport_document(
@@ -243,7 +256,7 @@ def _next_jobs(
     jobs: list[Job] = []
     segments: list[Job] = []
     for index in range(n_done + 1, schedule.next_look(n_done) + 1):
-        dynamics = candidate.backend.md(
+        dynamics = candidate.backend(run.stage).md(
             neutral(structure),
             temperature_k=run.temperature_k,
             timestep_fs=settings.timestep_fs,

@@ -6,6 +6,7 @@ from jobflow import Flow, job
 from pymatgen.core import Structure
 
 from ionsieve.workflows.backends import get_backend
+from ionsieve.workflows.cluster.resources import manager_config
 from ionsieve.workflows.config import Screening
 from ionsieve.workflows.documents import PhaseDocument, Provenance
 from ionsieve.workflows.stages.context import neutral
@@ -41,7 +42,9 @@ def phase_flow(
     screening: Screening, phase_id: str, structure: Structure, source: str, flow_key: str
 ) -> Flow:
     """Return relaxation, static calculation and record of one phase."""
-    calculations, static = relax_and_static(get_backend(screening), neutral(structure), phase_id)
+    calculations, static = relax_and_static(
+        get_backend(screening, "relaxation"), neutral(structure), phase_id
+    )
     record = record_phase(
         screening,
         phase_id,
@@ -52,6 +55,10 @@ def phase_flow(
         static.uuid,
     )
     flow = Flow([*calculations, record], name=f"phase {phase_id}")
+    flow.update_config({"manager_config": manager_config(screening, "phase", is_calculation=True)})
+    record.update_config(
+        {"manager_config": manager_config(screening, "phase", is_calculation=False)}, dynamic=False
+    )
     flow.update_metadata(
         {"screening": screening.name, "stage": "phase", "phase_id": phase_id, "flow_key": flow_key}
     )

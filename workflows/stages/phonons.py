@@ -61,7 +61,7 @@ def phonon_gate(
 
 def phonon_flow(candidate: Candidate, structure: Structure) -> Flow:
     """Return the phonon calculation of the relaxed cell, and its gate."""
-    phonons = candidate.backend.phonons(neutral(structure))
+    phonons = candidate.backend("phonons").phonons(neutral(structure))
     last = phonons.jobs[-1]
     assert isinstance(last, Job)
     gate = phonon_gate(candidate, structure, last.output.phonon_bandstructure, last.uuid)

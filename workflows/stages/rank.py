@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jobflow import CURRENT_JOB, Flow, Response, job
 
 from ionsieve.ewald import rank
@@ -11,14 +13,13 @@ from ionsieve.workflows.stages.context import Candidate
 from ionsieve.workflows.stages.relax import relaxation_flow
 
 
-@job(output_schema=RankingDocument)
-def rank_arrangements(candidate: Candidate) -> Response:
-    """Keep the lowest symmetry-distinct arrangements and add their relaxations.
+def ranking_document(candidate: Candidate, comm: Any = None) -> RankingDocument:
+    """Keep the lowest symmetry-distinct arrangements.
 
-    Returns
-    -------
-    Response
-        A :class:`RankingDocument`, and the relaxations as an addition.
+    Parameters
+    ----------
+    comm
+        mpi4py communicator whose ranks all call this function.
     """
     settings = candidate.screening.ewald
     ranking = rank(
@@ -27,6 +28,7 @@ def rank_arrangements(candidate: Candidate) -> Response:
         method=settings.method,
         seconds=settings.seconds,
         seed=settings.seed,
+        comm=comm,
     )
     arrangements = [
         Arrangement(
@@ -37,7 +39,7 @@ def rank_arrangements(candidate: Candidate) -> Response:
         )
         for number, entry in enumerate(ranking.entries, start=1)
     ]
-    document = RankingDocument(
+    return RankingDocument(
         composition_id=candidate.composition.composition_id,
         mother_id=candidate.mother.mother_id,
         composition=candidate.composition,
@@ -50,7 +52,25 @@ def rank_arrangements(candidate: Candidate) -> Response:
         arrangements=arrangements,
         provenance=candidate.provenance([]),
     )
-    relaxations = relaxation_flow(candidate, arrangements, CURRENT_JOB.job.uuid)
+
+
+@job(output_schema=RankingDocument)
+def rank_arrangements(candidate: Candidate) -> Response:
+    """Rank, as an MPI job where the settings give it several ranks, and add the relaxations.
+
+    Returns
+    -------
+    Response
+        A :class:`RankingDocument`, and the relaxations as an addition.
+    """
+    if candidate.screening.compute.resources.ranking.ranks > 1:
+        # It imports this module in its turn.
+        from ionsieve.workflows.cluster.mpi_ranking import rank_with_mpi
+
+        document = rank_with_mpi(candidate)
+    else:
+        document = ranking_document(candidate)
+    relaxations = relaxation_flow(candidate, document.arrangements, CURRENT_JOB.job.uuid)
     return Response(output=document, addition=relaxations)
 
 

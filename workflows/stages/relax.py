@@ -89,7 +89,7 @@ def relaxation_flow(
     candidate: Candidate, arrangements: list[Arrangement], ranking_uuid: str
 ) -> Flow:
     """Return relaxation and static calculation of each arrangement, and the selection."""
-    backend = candidate.backend
+    backend = candidate.backend("relax")
     jobs: list[Flow | Job] = []
     relaxed, statics, volumes = [], [], []
     for arrangement in arrangements:

@@ -144,6 +144,7 @@ class Dynamics:
         all_free = bool(movable.all())
         self.keeps_momentum = all_free and len(masses_amu) > 1
         self.n_freedoms = max(1, int(movable.sum()) - 3 * self.keeps_momentum)
+        self._is_stopped = False
 
     def maxwell_velocities(self, temperature_k: float) -> Array:
         """Draw velocities of exactly this temperature, without total momentum; (n_ions, 3)."""
@@ -173,6 +174,12 @@ class Dynamics:
         for number in range(1, self.settings.n_steps + 1):
             yield self._record(number, state)
             self._advance(number, state)
+            if self._is_stopped:
+                return
+
+    def stop(self) -> None:
+        """Make the step that was yielded last the last one."""
+        self._is_stopped = True
 
     def _record(self, number: int, state: State) -> DynamicsStep:
         s = self.settings

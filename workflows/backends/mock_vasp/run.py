@@ -299,14 +299,13 @@ def _run_dynamics(inputs: Inputs, force_field: ForceField, out: _Outputs) -> tup
     settings = dynamics_settings(inputs.settings, crystal)
     dynamics = Dynamics(force_field, masses_amu(crystal), crystal.movable, settings)
     state = _start_state(inputs, force_field, dynamics)
-    is_stopped = False
     for step in dynamics.run(state):
         out.check_fault(step.number)
         is_stopped = out.wants_stop()
         _dynamics_step(out, step, is_stopped or step.number == settings.n_steps)
         if is_stopped:
-            break
-        if out.is_flush_due:
+            dynamics.stop()
+        elif out.is_flush_due:
             # In this order the frames of a killed run reach at least as far as its CONTCAR.
             out.flush()
             out.write_contcar((state.fractional, state.cell), _motion(state, dynamics))

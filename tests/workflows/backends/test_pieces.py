@@ -1,0 +1,132 @@
+"""Calculations that the batch system's signal cuts short and that go on in the next job."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jobflow import JobStore, run_locally
+from maggma.stores import MemoryStore
+from pymatgen.core import Lattice, Structure
+
+from ionsieve.errors import IonSieveError
+from ionsieve.workflows.backends.mock_vasp.backend import MockVaspBackend
+from ionsieve.workflows.backends.pieces import BatchLimitHandler, _check_progress, read_segment
+from ionsieve.workflows.backends.vasp import VaspSettings
+
+_FRAME_INTERVAL = 7
+
+
+def backend():
+    return MockVaspBackend(VaspSettings(double_relax=False, custodian={"monitor_freq": 2}))
+
+
+def salt(repeat):
+    structure = Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    )
+    return structure.make_supercell(repeat)
+
+
+@contextlib.contextmanager
+def signal_after_steps(folder, n_steps, n_signals):
+    """Send SIGUSR1 each time a new calculation below a folder has made some ionic steps."""
+    stop = threading.Event()
+
+    def watch():
+        done = set()
+        while not stop.is_set() and len(done) < n_signals:
+            for oszicar in Path(folder).glob("*/OSZICAR"):
+                with contextlib.suppress(OSError):
+                    steps = sum(" F= " in line for line in oszicar.read_text().splitlines())
+                    if oszicar not in done and steps >= n_steps:
+                        done.add(oszicar)
+                        os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run a job in a folder of its own, with signals, and return outputs by index."""
+
+    def run_job(job, n_steps=0, n_signals=0):
+        folder = tmp_path / f"{n_signals}"
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+        before = signal.getsignal(signal.SIGUSR1)
+        try:
+            with signal_after_steps(folder, n_steps, n_signals):
+                answers = run_locally(
+                    job, store=store, create_folders=True, ensure_success=True, log=False
+                )
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+        return {index: answer.output for index, answer in answers[job.uuid].items()}
+
+    return run_job
+
+
+def folder_of(output):
+    return Path(output.dir_name.split(":", 1)[-1])
+
+
+def test_md_in_pieces_is_the_uninterrupted_run(run):
+    def job():
+        return backend().md(salt(2), 600, 2.0, 4000, frame_interval=_FRAME_INTERVAL)
+
+    whole = run(job())
+    pieces = run(job(), n_steps=300, n_signals=2)
+    assert list(whole) == [1]
+    assert list(pieces) == [1, 2, 3]
+    reference, joined = (
+        read_segment(folder_of(outputs[max(outputs)]), 2.0, _FRAME_INTERVAL)
+        for outputs in (whole, pieces)
+    )
+    assert joined.n_frames == reference.n_frames == 4000 // _FRAME_INTERVAL
+    assert joined.timestep_fs == reference.timestep_fs == 14.0
+    np.testing.assert_allclose(joined.fractional, reference.fractional, atol=1e-6)
+    last = [outputs[max(outputs)].structure for outputs in (whole, pieces)]
+    np.testing.assert_allclose(last[0].cart_coords, last[1].cart_coords, atol=1e-6)
+
+
+def test_relaxation_in_pieces_ends_where_the_uninterrupted_one_does(run):
+    structure = salt(4)
+    structure.perturb(0.3)
+
+    def job():
+        return backend().relax(structure)
+
+    whole = run(job())
+    pieces = run(job(), n_steps=0, n_signals=1)
+    assert list(whole) == [1]
+    assert list(pieces) == [1, 2]
+    energies = [o[max(o)].output.energy_per_atom for o in (whole, pieces)]
+    assert energies[0] == pytest.approx(energies[1], abs=2e-4)
+    assert pieces[1].output.energy_per_atom > energies[1] + 1e-3
+
+
+def test_no_progress_is_an_error_with_the_remedy():
+    _check_progress([("a", 1), ("b", 1), ("c", 2)])
+    with pytest.raises(IonSieveError, match=r"raise the wall time under compute\.resources"):
+        _check_progress([("a", 500), ("b", 1), ("c", 1), ("d", 1)])
+
+
+def test_limit_counts_from_the_job_unless_the_batch_script_says_otherwise(monkeypatch):
+    monkeypatch.delenv("CUSTODIAN_WALLTIME_START", raising=False)
+    BatchLimitHandler(100)
+    assert "CUSTODIAN_WALLTIME_START" not in os.environ
+    monkeypatch.setenv("CUSTODIAN_WALLTIME_START", "Mon Nov 02 06:00:00 UTC 2026")
+    assert BatchLimitHandler(100).start_time.day == 2
