@@ -158,8 +158,12 @@ class LocalSlurm:
 
     def state(self, job):
         """Return the state of a job, for instance RUNNING."""
+        return self.describe(job)["JobState"]
+
+    def describe(self, job):
+        """Return what `scontrol show job` tells of a job."""
         fields = self.run("scontrol", "show", "job", "--oneliner", job).split()
-        return next(field.partition("=")[2] for field in fields if field.startswith("JobState="))
+        return dict(field.split("=", 1) for field in fields if "=" in field)
 
     def wait(self, job, states=FINISHED, seconds=60):
         """Wait until a job is in one of the states (any final one); return which."""
@@ -172,7 +176,14 @@ class LocalSlurm:
 
     def start_now(self, job):
         """Spare a requeued job Slurm's pause of two minutes."""
-        self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+        self.wait(job, FINISHED | {"PENDING", "RUNNING"})
+        while True:
+            self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+            deadline = time.monotonic() + 3
+            while time.monotonic() < deadline:
+                if self.describe(job)["Reason"] != "BeginTime":
+                    return
+                time.sleep(0.1)
 
     def reach_time_limit(self, job):
         """Let a running job time out at Slurm's next look at the limits: within 30 s."""

@@ -15,8 +15,9 @@ from local_slurm import LocalSlurm
 
 HELLO = """\
 from mpi4py import MPI
-world = MPI.COMM_WORLD
-print(f"rank {world.rank} of {world.size}, sum {world.allreduce(world.rank + 1)}", flush=True)
+ranks = MPI.COMM_WORLD.gather(MPI.COMM_WORLD.rank)
+if ranks:
+    print("ranks", *ranks, "of", MPI.COMM_WORLD.size, flush=True)
 """
 
 
@@ -67,6 +68,13 @@ def wait_for(condition, seconds=20):
         time.sleep(0.05)
 
 
+def wait_for_output(slurm, job, text):
+    try:
+        wait_for(lambda: output(slurm, job).endswith(text))
+    except AssertionError:
+        raise AssertionError(f"{output(slurm, job)!r}, {slurm.describe(job)}") from None
+
+
 def running(marker):
     """Whether a process with this marker among its arguments is alive."""
     found = subprocess.run(["ps", "-eo", "stat,args"], capture_output=True, text=True).stdout
@@ -75,11 +83,11 @@ def running(marker):
 
 @pytest.mark.usefixtures("limited")
 def test_batch_job_runs_and_is_listed(slurm):
-    job = slurm.submit("echo on $(hostname) $SLURM_CPUS_ON_NODE; sleep 30", "--ntasks=3")
+    job = slurm.submit("echo processors $SLURM_CPUS_ON_NODE; sleep 30", "--ntasks=3")
     slurm.wait(job, {"RUNNING"})
     listed = slurm.run("squeue", "--noheader", "--format=%i %P %T %C")
     assert f"{job} batch RUNNING 3" in listed.splitlines()
-    wait_for(lambda: output(slurm, job).endswith(" 3\n"))
+    wait_for_output(slurm, job, "processors 3\n")
     slurm.run("scancel", job)
     assert slurm.wait(job) == "CANCELLED"
 
@@ -105,7 +113,7 @@ def test_jobs_beyond_the_processors_wait(slurm):
 def test_srun_starts_mpi_ranks(slurm, hello):
     job = slurm.submit(f"srun --mpi=pmi2 {sys.executable} {hello}", "--ntasks=2")
     assert slurm.wait(job) == "COMPLETED", output(slurm, job)
-    assert sorted(output(slurm, job).splitlines()) == ["rank 0 of 2, sum 3", "rank 1 of 2, sum 3"]
+    assert output(slurm, job) == "ranks 0 1 of 2\n"
 
 
 @pytest.mark.mpi
@@ -113,7 +121,7 @@ def test_mpiexec_inside_a_job(slurm, hello):
     mpiexec = Path(sys.executable).with_name("mpiexec")
     job = slurm.submit(f"{mpiexec} -n 2 {sys.executable} {hello}", "--ntasks=2")
     assert slurm.wait(job) == "COMPLETED", output(slurm, job)
-    assert sorted(output(slurm, job).splitlines()) == ["rank 0 of 2, sum 3", "rank 1 of 2, sum 3"]
+    assert output(slurm, job) == "ranks 0 1 of 2\n"
 
 
 def test_scancel_sends_a_signal_to_the_program(slurm):
@@ -127,7 +135,7 @@ def test_scancel_sends_a_signal_to_the_program(slurm):
     )
     job = slurm.submit(f"exec {sys.executable} {program}")
     slurm.wait(job, {"RUNNING"})
-    wait_for(lambda: output(slurm, job) == "up\n")
+    wait_for_output(slurm, job, "up\n")
     slurm.run("scancel", "--batch", "--signal=USR1", job)
     assert slurm.wait(job) == "COMPLETED"
     assert output(slurm, job) == "up\nwarned\n"
@@ -136,11 +144,11 @@ def test_scancel_sends_a_signal_to_the_program(slurm):
 def test_requeued_job_can_start_at_once(slurm):
     job = slurm.submit("echo run $SLURM_RESTART_COUNT; sleep 30", "--open-mode=append")
     slurm.wait(job, {"RUNNING"})
-    wait_for(lambda: output(slurm, job) == "run\n")
+    wait_for_output(slurm, job, "run\n")
     slurm.run("scontrol", "requeue", job)
     slurm.wait(job, {"PENDING"})
     slurm.start_now(job)
-    wait_for(lambda: "run 1\n" in output(slurm, job))
+    wait_for_output(slurm, job, "run 1\n")
     slurm.run("scancel", job)
     slurm.wait(job)
 
