@@ -10,7 +10,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ionsieve.ewald.kernels.annealing import anneal, offer_neighbours, site_potentials, swap_cost
+from ionsieve.ewald.kernels.annealing import (
+    Swaps,
+    anneal,
+    new_swaps,
+    offer_neighbours,
+    site_potentials,
+    swap_cost,
+)
 from ionsieve.ewald.kernels.arrangements import Pool
 from ionsieve.ewald.levels import Tree
 from ionsieve.ewald.parallel import Report, Team
@@ -49,6 +56,7 @@ def anneal_runs(
         Number of runs; without it, until the deadline, or 16 if there is none.
     """
     starts = _bounds(space)
+    swaps = new_swaps(starts)
     hot_ev = _HOT * _swap_scale(space, starts, tree, seed)
     n_steps = _STEPS_PER_SITE * int(starts[-1])
     if n_runs is None and limits.deadline == math.inf:
@@ -58,7 +66,7 @@ def anneal_runs(
     def work(run: int) -> Report:
         stream = np.random.SeedSequence([seed, run]).generate_state(1, np.uint64)[0]
         cold_ev = hot_ev * _COLD / _HOT
-        anneal(_filled(space), starts, tree.model, hot_ev, cold_ev, n_steps, stream >> 2, pool)
+        anneal(_filled(space), tree.model, hot_ev, cold_ev, n_steps, stream >> 2, swaps, pool)
         return Report(0, n_steps)
 
     def done(run: int, report: Report) -> bool:
@@ -70,11 +78,11 @@ def anneal_runs(
     runs = itertools.count() if n_runs is None else range(n_runs)
     team.run(iter(runs), work, done, pool, lambda other: merge_pools(tree, pool, other))
     if team.is_root:
-        _polish(starts, tree, pool)
+        _polish(swaps, tree, pool)
     return progress
 
 
-def _polish(starts: NDArray[np.int64], tree: Tree, pool: Pool) -> None:
+def _polish(swaps: Swaps, tree: Tree, pool: Pool) -> None:
     """Offer the neighbours of everything in the pool until nothing new enters."""
     seen: set[bytes] = set()
     for _ in range(_POLISH_ROUNDS):
@@ -84,7 +92,7 @@ def _polish(starts: NDArray[np.int64], tree: Tree, pool: Pool) -> None:
             return
         for labels in fresh:
             seen.add(labels.tobytes())
-            offer_neighbours(labels, starts, tree.model, pool)
+            offer_neighbours(labels, tree.model, swaps, pool)
 
 
 def _bounds(space: SolidSolution) -> NDArray[np.int64]:

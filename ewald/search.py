@@ -14,7 +14,7 @@ import numpy as np
 from ionsieve.errors import InputError
 from ionsieve.ewald.annealing import anneal_runs
 from ionsieve.ewald.checkpoint import Checkpoint
-from ionsieve.ewald.kernels.annealing import anneal, offer_neighbours
+from ionsieve.ewald.kernels.annealing import anneal, new_swaps, offer_neighbours
 from ionsieve.ewald.kernels.arrangements import Model, Pool, new_pool
 from ionsieve.ewald.levels import Choice, Tree
 from ionsieve.ewald.parallel import Team
@@ -203,9 +203,9 @@ def _compile(method: Method) -> float:
     pool = new_pool(1, 6)
     if method != "exhaustive":
         filled = np.array([0, 1, 0, 0, 1, 1], dtype=np.uint8)
-        starts = np.array([0, 2, 6], dtype=np.int64)
-        anneal(filled, starts, model, 1.0, 0.1, 1, np.uint64(1), pool)
-        offer_neighbours(filled, starts, model, pool)
+        swaps = new_swaps(np.array([0, 2, 6], dtype=np.int64))
+        anneal(filled, model, 1.0, 0.1, 1, np.uint64(1), swaps, pool)
+        offer_neighbours(filled, model, swaps, pool)
     if method != "anneal":
         limits = Limits(math.inf, None, Checkpoint(None, model, ""))
         search_tree(tree, pool, method == "bound", Team(), limits)

@@ -19,6 +19,7 @@ from ionsieve.ewald.annealing import anneal_runs
 from ionsieve.ewald.checkpoint import Checkpoint
 from ionsieve.ewald.kernels.arrangements import arrangement_energy, new_pool, offer
 from ionsieve.ewald.kernels.spectrum import bin_node, boltzmann_node
+from ionsieve.ewald.kernels.work import new_work
 from ionsieve.ewald.levels import Nodes, Tree
 from ionsieve.ewald.parallel import Team
 from ionsieve.ewald.ranking import RankedArrangement, pool_entries
@@ -111,9 +112,12 @@ def energy_histogram(space: SolidSolution, n_bins: int = 500) -> EnergyHistogram
     lowest_ev = rank(space, 1).entries[0].energy_ev
     width_ev = (_highest_ev(space, tree) - lowest_ev + _MARGIN_EV) / n_bins
     totals = [0] * n_bins
+    work = new_work(len(tree.inner.sites), tree.inner.count, prune=False)
     for labels, weight in zip(nodes.labels, nodes.weights, strict=True):
         counts = np.zeros(n_bins, dtype=np.int64)
-        bin_node(labels, 1, tree.inner.count, tree.level, tree.model, lowest_ev, width_ev, counts)
+        bin_node(
+            labels, tree.inner.count, tree.level, tree.model, work, lowest_ev, width_ev, counts
+        )
         totals = [a + int(weight) * int(b) for a, b in zip(totals, counts, strict=True)]
     edges_ev = np.asarray(lowest_ev + width_ev * np.arange(n_bins + 1), dtype=np.float64)
     return EnergyHistogram(edges_ev, tuple(totals))
@@ -146,10 +150,19 @@ def sample(
     thermal_ev = _thermal_ev(temperature_k)
     lowest_ev = rank(space, 1).entries[0].energy_ev
     labels = np.empty(len(tree.start), dtype=np.uint8)
+    work = new_work(len(tree.inner.sites), tree.inner.count, prune=False)
 
     def walk(node: NDArray[np.uint8], target: float) -> float:
         return boltzmann_node(
-            node, tree.inner.count, tree.level, tree.model, lowest_ev, thermal_ev, target, labels
+            node,
+            tree.inner.count,
+            tree.level,
+            tree.model,
+            work,
+            lowest_ev,
+            thermal_ev,
+            target,
+            labels,
         )
 
     sums = np.array([walk(node, math.inf) for node in nodes.labels])

@@ -156,10 +156,16 @@ class _Search:
     def _bounds(self, nodes: Nodes) -> NDArray[np.float64]:
         bounds = np.full(len(nodes), -math.inf)
         if self.bounds is not None:
-            shift = float(self.bounds.shift[0])
             tree = self.tree
             node_bounds(
-                nodes.labels, nodes.first, self.n_picks, shift, tree.level, tree.model, bounds
+                nodes.labels,
+                nodes.first,
+                self.n_picks,
+                self.bounds,
+                tree.level,
+                tree.model,
+                self.work,
+                bounds,
             )
         return bounds
 

@@ -3,11 +3,50 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ionsieve.ewald.kernels import entry, inner, part
 from ionsieve.ewald.kernels.arrangements import arrangement_energy, offer, pool_threshold
+
+
+class Swaps(NamedTuple):
+    """What may swap, and the arrangement in hand.
+
+    Attributes
+    ----------
+    starts : (n_sublattices + 1,) int64
+        First variable site of each sublattice, and the end of the last.
+    sublattices : (n,) int64
+        Sublattice of each site.
+    potentials : (n,) float64, eV/e
+        Of all other ions at each site.
+    best : (n,) uint8
+        Lowest arrangement met.
+    state : (1,) uint64
+        Of the random numbers; never 0.
+    """
+
+    starts: NDArray[np.int64]
+    sublattices: NDArray[np.int64]
+    potentials: NDArray[np.float64]
+    best: NDArray[np.uint8]
+    state: NDArray[np.uint64]
+
+
+def new_swaps(starts: NDArray[np.int64]) -> Swaps:
+    """Return empty arrays for sublattices that begin at some sites."""
+    n = int(starts[-1])
+    sublattices = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    return Swaps(
+        starts=starts,
+        sublattices=sublattices.astype(np.int64),
+        potentials=np.zeros(n),
+        best=np.zeros(n, dtype=np.uint8),
+        state=np.ones(1, dtype=np.uint64),
+    )
 
 
 @inner()
@@ -69,23 +108,22 @@ def apply_swap(i, j, labels, potentials, model):  # type: ignore[no-untyped-def]
 
 
 @entry()
-def anneal(labels, starts, model, hot_ev, cold_ev, n_steps, seed, pool):  # type: ignore[no-untyped-def]
+def anneal(labels, model, hot_ev, cold_ev, n_steps, seed, swaps, pool):  # type: ignore[no-untyped-def]
     """Cool one arrangement geometrically; offer the low ones met. Return the final energy (eV).
 
     Parameters
     ----------
     labels : (n,) uint8
-        Start; overwritten by the last arrangement.
-    starts : (n_sublattices + 1,) int64
-        First variable site of each sublattice that has something to swap.
+        Start; overwritten by the lowest arrangement met.
     hot_ev, cold_ev : float
         k_B T at the start and the end.
     n_steps : int
         Swaps tried.
     seed : int
+    swaps : Swaps
     pool : Pool
     """
-    state = np.empty(1, dtype=np.uint64)
+    starts, potentials, best_labels, state = swaps.starts, swaps.potentials, swaps.best, swaps.state
     state[0] = np.uint64(seed) * np.uint64(2) + np.uint64(1)
     for _ in range(16):
         random_below(1.0, state)
@@ -95,23 +133,19 @@ def anneal(labels, starts, model, hot_ev, cold_ev, n_steps, seed, pool):  # type
         for i in range(starts[sublattice + 1] - 1, first, -1):
             j = first + int(random_below(i - first + 1, state))
             labels[i], labels[j] = labels[j], labels[i]
-    potentials = np.empty(n)
     site_potentials(labels, model, potentials)
     energy = arrangement_energy(labels, model)
     best = energy
-    best_labels = labels.copy()
-    sublattice_of = np.empty(n, dtype=np.int64)
-    for sublattice in range(starts.size - 1):
-        for i in range(starts[sublattice], starts[sublattice + 1]):
-            sublattice_of[i] = sublattice
-    cooling = (cold_ev / hot_ev) ** (1.0 / max(n_steps // 64, 1))
+    for k in range(n):
+        best_labels[k] = labels[k]
+    cooling = (cold_ev / hot_ev) ** (64.0 / (n_steps + 64))
     temperature = hot_ev
     for step in range(n_steps):
         if step % 64 == 63:
             temperature *= cooling
         i = int(random_below(n, state))
-        first = starts[sublattice_of[i]]
-        j = first + int(random_below(starts[sublattice_of[i] + 1] - first, state))
+        first = starts[swaps.sublattices[i]]
+        j = first + int(random_below(starts[swaps.sublattices[i] + 1] - first, state))
         if labels[i] == labels[j]:
             continue
         cost = swap_cost(i, j, labels, potentials, model)
@@ -132,9 +166,9 @@ def anneal(labels, starts, model, hot_ev, cold_ev, n_steps, seed, pool):  # type
 
 
 @entry()
-def offer_neighbours(labels, starts, model, pool):  # type: ignore[no-untyped-def]
+def offer_neighbours(labels, model, swaps, pool):  # type: ignore[no-untyped-def]
     """Offer every arrangement one swap away that is low enough; return how many entered."""
-    potentials = np.empty(labels.size)
+    starts, potentials = swaps.starts, swaps.potentials
     site_potentials(labels, model, potentials)
     energy = arrangement_energy(labels, model)
     entered = 0

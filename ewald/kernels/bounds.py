@@ -8,7 +8,7 @@ from ionsieve.ewald.kernels import inner, part
 
 
 @inner()
-def half_pair_sums(pairs, n, n_picks, out):  # type: ignore[no-untyped-def]
+def half_pair_sums(pairs, n, n_picks, smallest, out):  # type: ignore[no-untyped-def]
     """Write half the sum of each site's smallest pair costs with sites after a position.
 
     Parameters
@@ -17,10 +17,11 @@ def half_pair_sums(pairs, n, n_picks, out):  # type: ignore[no-untyped-def]
     n : int
         Sites that count.
     n_picks : int
+    smallest : (n_picks,) float64
+        Scratch.
     out : (n_picks, n_positions, n_sites) float64, eV
         Indexed by s, position and site; with one position only that of all sites is written.
     """
-    smallest = np.empty(n_picks)
     for j in range(n):
         for s in range(n_picks):
             smallest[s] = np.inf
@@ -72,9 +73,8 @@ def choice_bound(fields, half_sums, start, n, n_left, smallest):  # type: ignore
 
 
 @part()
-def insertion_order(sites, fields, extra, n):  # type: ignore[no-untyped-def]
-    """Sort sites and fields in place by ascending ``fields + extra``."""
-    keys = np.empty(n)
+def insertion_order(sites, fields, extra, n, keys):  # type: ignore[no-untyped-def]
+    """Sort sites and fields in place by ascending ``fields + extra``; ``keys`` is scratch."""
     for k in range(n):
         key, site, cost = fields[k] + extra[k], sites[k], fields[k]
         slot = k
@@ -129,7 +129,7 @@ def relaxed_choice_bound(fields, pairs, shift, start, n, n_left, n_steps, work):
             slope += slopes[least]
         for i in range(start, n):
             slope -= slopes[i] * fractions[i]
-        best = max(best, value + slope)
+        best = value + slope if value + slope > best else best
         if slope > -1e-3:
             break
         curvature = 0.0
@@ -142,7 +142,7 @@ def relaxed_choice_bound(fields, pairs, shift, start, n, n_left, n_steps, work):
             slopes[i] = total - costs[i]
             step = corner[i] - fractions[i]
             curvature += step * (slopes[i] + shift * step)
-        length = 1.0 if curvature <= 0.0 else min(1.0, -slope / curvature)
+        length = -slope / curvature if curvature > -slope else 1.0
         for i in range(start, n):
             fractions[i] += length * (corner[i] - fractions[i])
             costs[i] += length * slopes[i]

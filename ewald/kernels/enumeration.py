@@ -117,11 +117,11 @@ def complete_blocks(first, last, nodes, n_picks, level, model, pool, work):  # t
             continue
         # Whole vectors: the surplus lanes hold old numbers and are not looked at.
         n_lanes = (filled + 7) // 8 * 8
-        best = tail_minima(
+        row = tail_minima(
             work.fields[block], work.pairs, block, n, n_lanes, n_tail, work.scratch, work.shifted
         )
         for lane in range(filled):
-            if work.energies[block, lane] + best[lane] <= pool_threshold(pool):
+            if work.energies[block, lane] + work.scratch[row, lane] <= pool_threshold(pool):
                 offer_tails(block, lane, nodes, n_picks, level, model, pool, work)
         work.filled[block] = 0
         n_tails = 1
@@ -214,23 +214,22 @@ def take_node(labels, first, n_picks, bounds, level, model, pool, work):  # type
     work.stack_energies[0] = arrangement_energy(labels, model)
     if bounds is not None and n >= n_picks:
         pair_terms(work.wanted, n, level, model, work.pairs)
-        half_pair_sums(work.pairs, n, n_picks, bounds.half_sums)
+        half_pair_sums(work.pairs, n, n_picks, work.scratch[0], bounds.half_sums)
         bound = choice_bound(fields, bounds.half_sums, np.int64(0), n, n_picks, work.scratch[0])
         if work.stack_energies[0] + bound > pool_threshold(pool):
             return -1
-        insertion_order(work.wanted, fields, bounds.half_sums[n_picks - 1, 0], n)
+        order_costs = bounds.half_sums[n_picks - 1, 0]
+        insertion_order(work.wanted, fields, order_costs, n, bounds.fractions[0])
     return n
 
 
 @part()
-def start_node(n, n_picks, bounds, level, model, work):  # type: ignore[no-untyped-def]
-    """Take over the open sites of the node taken last."""
+def take_over_sites(n, level, model, work):  # type: ignore[no-untyped-def]
+    """Make the open sites of the node taken last those of the node in hand."""
     work.n_open[0] = n
     for k in range(n):
         work.sites[k] = work.wanted[k]
     pair_terms(work.sites, n, level, model, work.pairs)
-    if bounds is not None:
-        half_pair_sums(work.pairs, n, n_picks, bounds.half_sums)
 
 
 @part()
@@ -271,7 +270,9 @@ def search_nodes(nodes, first, n_picks, bounds, level, model, pool, work):  # ty
         block, last = 0, work.n_open[0] + 1
         if walking:
             if starting:
-                start_node(n, n_picks, bounds, level, model, work)
+                take_over_sites(n, level, model, work)
+                if bounds is not None:
+                    half_pair_sums(work.pairs, n, n_picks, work.scratch[0], bounds.half_sums)
                 starting = False
             block = walk_node(number, n_picks, bounds, pool, work)
             walking = block >= 0
@@ -299,35 +300,29 @@ def search_nodes(nodes, first, n_picks, bounds, level, model, pool, work):  # ty
 
 
 @entry()
-def node_bounds(nodes, first, n_picks, shift, level, model, out):  # type: ignore[no-untyped-def]
+def node_bounds(nodes, first, n_picks, bounds, level, model, work, out):  # type: ignore[no-untyped-def]
     """Write a lower bound of every completion of each node, eV; infinite if there is none."""
-    n_sites = level.sites.size
-    sites = np.empty(n_sites, dtype=np.int64)
-    fields = np.empty(n_sites)
-    pairs = np.empty((n_sites, n_sites))
-    half_sums = np.empty((max(n_picks, 1), 1, n_sites))
-    smallest = np.empty(n_picks + 1)
-    scratch = np.empty((4, n_sites))
-    last = np.full(n_sites, -1, dtype=np.int64)
+    work.n_open[0] = 0
+    fields = work.stack[0]
     for number in range(nodes.shape[0]):
-        n = open_sites(nodes[number], first[number], level, sites)
+        n = open_sites(nodes[number], first[number], level, work.wanted)
         if n < n_picks:
             out[number] = np.inf
             continue
-        out[number] = arrangement_energy(nodes[number], model)
-        if n_picks == 0:
-            continue
-        same = True
-        for k in range(n):
-            same = same and sites[k] == last[k]
-            last[k] = sites[k]
-        if not same:
-            pair_terms(sites, n, level, model, pairs)
-            half_pair_sums(pairs, n, n_picks, half_sums)
-        open_fields(nodes[number], sites, n, level, model, fields)
-        out[number] += max(
-            choice_bound(fields, half_sums, np.int64(0), n, n_picks, smallest),
-            relaxed_choice_bound(
-                fields, pairs, shift, np.int64(0), n, n_picks, _RELAXATION_STEPS, scratch
-            ),
+        if not has_same_sites(n, work):
+            take_over_sites(n, level, model, work)
+            half_pair_sums(work.pairs, n, n_picks, work.scratch[0], bounds.root_sums)
+        open_fields(nodes[number], work.sites, n, level, model, fields)
+        simple = choice_bound(fields, bounds.root_sums, np.int64(0), n, n_picks, work.scratch[0])
+        relaxed = relaxed_choice_bound(
+            fields,
+            work.pairs,
+            bounds.shift[0],
+            np.int64(0),
+            n,
+            n_picks,
+            _RELAXATION_STEPS,
+            bounds.fractions,
         )
+        out[number] = arrangement_energy(nodes[number], model)
+        out[number] += relaxed if relaxed > simple else simple

@@ -48,7 +48,7 @@ def real_space_rows(lattice, frac_coords, rows, images, cutoff, alpha, out):  # 
                         squared = x * x + y * y + z * z
                         if squared < cutoff * cutoff:
                             distance = math.sqrt(squared)
-                            closest = min(closest, distance)
+                            closest = distance if distance < closest else closest
                             if distance > 0.0:
                                 total += math.erfc(alpha * distance) / distance
             out[row, j] += total

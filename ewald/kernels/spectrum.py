@@ -12,18 +12,20 @@ from ionsieve.ewald.kernels.enumeration import open_fields, open_sites, pair_ter
 
 
 @inner()
-def begin(node, n_picks, level, model, sites, pairs, stack, energies):  # type: ignore[no-untyped-def]
-    """Fill the arrays for walking through a node; return the number of open sites."""
-    n = open_sites(node, 0, level, sites)
-    pair_terms(sites, n, level, model, pairs)
-    open_fields(node, sites, n, level, model, stack[0])
-    energies[0] = arrangement_energy(node, model)
+def begin(node, n_picks, level, model, work):  # type: ignore[no-untyped-def]
+    """Get ready to walk through a node; return the number of open sites."""
+    n = open_sites(node, np.int64(0), level, work.sites)
+    pair_terms(work.sites, n, level, model, work.pairs)
+    open_fields(node, work.sites, n, level, model, work.stack[0])
+    work.stack_energies[0] = arrangement_energy(node, model)
+    work.stack_picks[0] = -1
     return n
 
 
 @inner()
-def advance(depth, n, n_picks, picks, pairs, stack, energies):  # type: ignore[no-untyped-def]
-    """Go to the next choice of all but the last pick; return the new depth, -1 at the end."""
+def advance(depth, n, n_picks, work):  # type: ignore[no-untyped-def]
+    """Go to the next choice of all but the last pick; return its depth, or -1 after the last."""
+    stack, energies, picks = work.stack, work.stack_energies, work.stack_picks
     while depth >= 0:
         picks[depth] += 1
         pick = picks[depth]
@@ -32,58 +34,50 @@ def advance(depth, n, n_picks, picks, pairs, stack, energies):  # type: ignore[n
             continue
         energies[depth + 1] = energies[depth] + stack[depth, pick]
         for k in range(pick + 1, n):
-            stack[depth + 1, k] = stack[depth, k] + pairs[pick, k]
+            stack[depth + 1, k] = stack[depth, k] + work.pairs[pick, k]
         depth += 1
         if depth == n_picks - 1:
             return depth
         picks[depth] = pick
-    return -1
+    return depth
 
 
 @entry()
-def bin_node(node, weight, n_picks, level, model, lowest_ev, width_ev, counts):  # type: ignore[no-untyped-def]
+def bin_node(node, n_picks, level, model, work, lowest_ev, width_ev, counts):  # type: ignore[no-untyped-def]
     """Add every completion of a node to a histogram.
 
     Parameters
     ----------
     node : (n_variable_sites,) uint8
-    weight : int
-        Added for each arrangement.
-    n_picks, level, model
+    n_picks, level, model, work
     lowest_ev, width_ev : float
         Lower edge and width of the bins; what falls outside counts in the first or last.
     counts : (n_bins,) int64
         Added to in place.
     """
-    n_sites = level.sites.size
-    sites = np.empty(n_sites, dtype=np.int64)
-    pairs = np.empty((n_sites, n_sites))
-    stack = np.empty((n_picks + 1, n_sites))
-    energies = np.empty(n_picks + 1)
-    picks = np.empty(n_picks + 1, dtype=np.int64)
-    n = begin(node, n_picks, level, model, sites, pairs, stack, energies)
+    n = begin(node, n_picks, level, model, work)
     last = counts.size - 1
     inverse = 1.0 / width_ev
-    picks[0] = -1
-    depth = 0
+    depth = np.int64(0)
     if n_picks > 1:
-        depth = advance(0, n, n_picks, picks, pairs, stack, energies)
+        depth = advance(depth, n, n_picks, work)
     while depth >= 0:
-        offset = energies[depth] - lowest_ev
-        for k in range(picks[depth - 1] + 1 if depth > 0 else 0, n):
-            slot = int((offset + stack[depth, k]) * inverse)
-            counts[min(max(slot, 0), last)] += weight
-        depth = advance(depth - 1, n, n_picks, picks, pairs, stack, energies)
+        offset = work.stack_energies[depth] - lowest_ev
+        for k in range(work.stack_picks[depth - 1] + 1 if depth > 0 else 0, n):
+            slot = int((offset + work.stack[depth, k]) * inverse)
+            slot = slot if slot < last else last
+            counts[slot if slot > 0 else 0] += 1
+        depth = advance(depth - 1, n, n_picks, work)
 
 
 @entry()
-def boltzmann_node(node, n_picks, level, model, lowest_ev, thermal_ev, target, out):  # type: ignore[no-untyped-def]
+def boltzmann_node(node, n_picks, level, model, work, lowest_ev, thermal_ev, target, out):  # type: ignore[no-untyped-def]
     """Return a node's sum of exp(-(E - lowest) / kT); stop where it passes ``target``.
 
     Parameters
     ----------
     node : (n_variable_sites,) uint8
-    n_picks, level, model
+    n_picks, level, model, work
     lowest_ev, thermal_ev : float
         Reference energy and k_B T.
     target : float
@@ -91,27 +85,21 @@ def boltzmann_node(node, n_picks, level, model, lowest_ev, thermal_ev, target, o
     out : (n_variable_sites,) uint8
         The arrangement whose weight passes the target.
     """
-    n_sites = level.sites.size
-    sites = np.empty(n_sites, dtype=np.int64)
-    pairs = np.empty((n_sites, n_sites))
-    stack = np.empty((n_picks + 1, n_sites))
-    energies = np.empty(n_picks + 1)
-    picks = np.empty(n_picks + 1, dtype=np.int64)
-    n = begin(node, n_picks, level, model, sites, pairs, stack, energies)
+    n = begin(node, n_picks, level, model, work)
     for i in range(node.size):
         out[i] = node[i]
-    picks[0] = -1
-    depth = 0
+    depth = np.int64(0)
     total = 0.0
     if n_picks > 1:
-        depth = advance(0, n, n_picks, picks, pairs, stack, energies)
+        depth = advance(depth, n, n_picks, work)
     while depth >= 0:
-        for k in range(picks[depth - 1] + 1 if depth > 0 else 0, n):
-            total += math.exp((lowest_ev - energies[depth] - stack[depth, k]) / thermal_ev)
+        offset = lowest_ev - work.stack_energies[depth]
+        for k in range(work.stack_picks[depth - 1] + 1 if depth > 0 else 0, n):
+            total += math.exp((offset - work.stack[depth, k]) / thermal_ev)
             if total >= target:
                 for pick in range(depth):
-                    out[sites[picks[pick]]] = level.codes[1]
-                out[sites[k]] = level.codes[1]
+                    out[work.sites[work.stack_picks[pick]]] = level.codes[1]
+                out[work.sites[k]] = level.codes[1]
                 return total
-        depth = advance(depth - 1, n, n_picks, picks, pairs, stack, energies)
+        depth = advance(depth - 1, n, n_picks, work)
     return total

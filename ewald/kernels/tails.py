@@ -83,7 +83,7 @@ def triple_minima(fields, pairs, start, n, n_lanes, scratch, shifted):  # type: 
 
 @inner()
 def tail_minima(fields, pairs, start, n, n_lanes, n_tail, scratch, shifted):  # type: ignore[no-untyped-def]
-    """Return, for every lane, the least cost of ``n_tail`` more picks at positions >= start.
+    """Write the least cost of ``n_tail`` more picks at positions >= start.
 
     Parameters
     ----------
@@ -102,10 +102,10 @@ def tail_minima(fields, pairs, start, n, n_lanes, n_tail, scratch, shifted):  # 
             for lane in range(n_lanes):
                 value = fields[pick, lane]
                 scratch[0, lane] = value if value < scratch[0, lane] else scratch[0, lane]
-        return scratch[0]
+        return 0
     if n_tail == 2:
         pair_minima(fields, pairs, start, n, n_lanes, scratch[1], scratch[0])
-        return scratch[1]
+        return 1
     for lane in range(n_lanes):
         scratch[3, lane] = np.inf
     # Three picks are one turn of the loop over the first of four.
@@ -116,6 +116,6 @@ def tail_minima(fields, pairs, start, n, n_lanes, n_tail, scratch, shifted):  # 
             add_pick(fields, pairs, first, n, n_lanes, three)
         triple_minima(three, pairs, first + n_tail - 3, n, n_lanes, scratch, shifted)
         if n_tail == 3:
-            return scratch[2]
+            return 2
         keep_least(scratch[3], scratch[2], fields, first, n_lanes)
-    return scratch[3]
+    return 3

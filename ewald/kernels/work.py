@@ -39,6 +39,8 @@ class Bounds(NamedTuple):
     Attributes
     ----------
     half_sums : (n_picks, n_sites + 1, n_sites) float64, eV
+    root_sums : (n_picks, 1, n_sites) float64, eV
+        The first of the half sums.
     shift : (1,) float64, eV
         Makes the pair costs convex; see :func:`relaxed_choice_bound`.
     fractions : (4, n_sites) float64
@@ -46,6 +48,7 @@ class Bounds(NamedTuple):
     """
 
     half_sums: NDArray[np.float64]
+    root_sums: NDArray[np.float64]
     shift: NDArray[np.float64]
     fractions: NDArray[np.float64]
 
@@ -139,6 +142,7 @@ def new_bounds(n_sites: int, n_picks: int, shift: float) -> Bounds:
     """Return what branch and bound needs for nodes with ``n_picks`` picks left."""
     return Bounds(
         half_sums=np.zeros((n_picks, n_sites + 1, n_sites)),
+        root_sums=np.zeros((n_picks, 1, n_sites)),
         shift=np.array([shift]),
         fractions=np.zeros((4, n_sites)),
     )

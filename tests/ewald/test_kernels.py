@@ -117,8 +117,8 @@ def test_bounds_are_below_everything_they_stand_for(angle):
     tree = Tree.of(space)
     nodes = Nodes.join(list(tree.nodes()))
     bounds = np.empty(len(nodes))
-    shift = convex_shift(tree)
-    node_bounds(nodes.labels, nodes.first, 4, shift, tree.level, tree.model, bounds)
+    work, relaxation = new_work(8, 4, True), new_bounds(8, 4, convex_shift(tree))
+    node_bounds(nodes.labels, nodes.first, 4, relaxation, tree.level, tree.model, work, bounds)
     lowest = math.inf
     for labels, bound in zip(nodes.labels, bounds, strict=True):
         energies = []
