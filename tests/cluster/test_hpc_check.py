@@ -123,7 +123,9 @@ def test_report_for_people(make, ionsieve, only):
 
 def test_nothing_is_there(make, check, monkeypatch):
     """Every failure says what to do; nothing hangs."""
-    folder = make("laptop", "--set", "vasp_std=nosuch-vasp", "--set", "mpi_launcher=nosuch-mpiexec")
+    folder = make(
+        "laptop", "--set", "vasp_std=nosuch-vasp", "--set", "mpi_launcher=nosuch-mpiexec -n {ranks}"
+    )
     for name in ("my_launchpad.yaml", "jobflow.yaml"):
         text = (folder / name).read_text()
         port = yaml.safe_load((folder / "values.yaml").read_text())["mongo_port"]

@@ -168,7 +168,7 @@ def test_no_password_without_a_user(ionsieve, tmp_path, monkeypatch):
         (("slurm", "DIR", "--set", "payer=x"), ["payer", "account"]),
         (("slurm", "DIR", "--set", "account"), ["--set", "account=ab12"]),
         (("laptop", "DIR", "--set", "nodes=-1"), ["nodes", "-1", "whole number"]),
-        (("laptop", "DIR", "--set", "nodes=0"), ["nodes", "from 1"]),
+        (("laptop", "DIR", "--set", "nodes=0"), ["nodes", "from 1 to"]),
         (("laptop", "DIR", "--set", "mongo_port=70000"), ["mongo_port", "70000", "65535"]),
         (("laptop", "DIR", "--set", "walltime=12h"), ["walltime", "12h", "12:00:00"]),
         (("laptop", "DIR", "--set", "environment=venv"), ["environment", "venv", "absolute"]),

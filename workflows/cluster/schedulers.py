@@ -19,7 +19,9 @@ from ionsieve.errors import InputError, IonSieveError
 DESCRIPTION = "scheduler.yaml"
 _SHARED_VALUES = "shared_values.yaml"
 
-Kind = Literal["name", "host", "text", "command", "path", "count", "port", "walltime", "boolean"]
+Kind = Literal[
+    "name", "words", "host", "command", "launcher", "path", "count", "port", "walltime", "boolean"
+]
 
 
 class _Model(BaseModel):
@@ -30,7 +32,7 @@ class Value(_Model):
     """One thing that only the user knows."""
 
     question: str
-    kind: Kind = "text"
+    kind: Kind
     default: str | int | bool | None = Field(None, description="None: the user must give it")
     example: str | None = None
 
@@ -184,11 +186,32 @@ def resolve_values(found: SchedulerFolder, given: Mapping[str, str]) -> dict[str
     return filled
 
 
-#: Values stand in directives, where nothing can be quoted.
-_NAME = re.compile(r"[\w.@%+:/,=-]*")
-_HOST = re.compile(r"[A-Za-z0-9.-]+")
-_WALLTIME = re.compile(r"\d{1,3}:[0-5]\d:[0-5]\d")
-_BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
+_WORD = r"[\w.@%+:/,=-]+"
+
+#: Kind of value -> what it looks like, and what to say otherwise. Directives and environment.sh
+#: quote nothing but paths and commands.
+_RULES: dict[Kind, tuple[str, str]] = {
+    "name": (f"({_WORD})?", "use letters, digits and . _ - @ % + : / , = only, without blanks"),
+    "words": (f"({_WORD}( +{_WORD})*)?", "use letters, digits, blanks and . _ - @ % + : / , ="),
+    "host": (r"[A-Za-z0-9.-]+", "give the host's name only, such as db.example.org"),
+    # They are run without a shell, or are the value of a variable already.
+    "command": (
+        r"[^$]+",
+        "give a command without variables; put those into a script and name that",
+    ),
+    "launcher": (
+        r"[^${}]+{ranks}[^${}]*",
+        "give a command without variables, with {ranks} for the number of processes",
+    ),
+    "path": (r"(/.*)?", "give an absolute path, the same on all nodes"),
+    "count": (r"[1-9]\d{0,5}", "give a whole number from 1 to 999999"),
+    "port": (r"[1-9]\d{0,4}", "give a whole number from 1 to 65535"),
+    "walltime": (
+        r"(?!0+:00:00)\d{1,3}:[0-5]\d:[0-5]\d",
+        "give hours, minutes and seconds, such as 12:00:00",
+    ),
+    "boolean": (r"(?i:true|false|yes|no)", "give true or false"),
+}
 
 
 def check_value(name: str, text: str, kind: Kind) -> str | int | bool:
@@ -202,33 +225,14 @@ def check_value(name: str, text: str, kind: Kind) -> str | int | bool:
     text = text.strip()
     if not text.isprintable():
         raise InputError(f"{name}: control characters and line breaks are not allowed")
+    pattern, remedy = _RULES[kind]
+    if not re.fullmatch(pattern, text, re.ASCII) or (kind == "port" and int(text) > 65535):
+        # A wrong host is not shown: it may be a connection string with a password.
+        shown = "" if kind == "host" else f" = '{text}'"
+        raise InputError(f"{name}{shown}: {remedy}")
     if kind in ("count", "port"):
-        highest = 65535 if kind == "port" else 10**6
-        if not re.fullmatch(r"\d{1,7}", text) or not 1 <= int(text) <= highest:
-            raise InputError(f"{name} = '{text}': give a whole number from 1 to {highest}")
         return int(text)
-    if kind == "boolean":
-        if text.lower() not in _BOOLEANS:
-            raise InputError(f"{name} = '{text}': give true or false")
-        return _BOOLEANS[text.lower()]
-    if kind == "walltime" and (not _WALLTIME.fullmatch(text) or not text.strip("0:")):
-        raise InputError(f"{name} = '{text}': give hours, minutes and seconds, such as 12:00:00")
-    if kind == "name" and not _NAME.fullmatch(text):
-        raise InputError(
-            f"{name} = '{text}': use letters, digits and . _ - @ % + : / , = only, without blanks"
-        )
-    if kind == "host" and not _HOST.fullmatch(text):
-        # Not shown: it may be a connection string with a password.
-        raise InputError(f"{name}: give the host's name only, such as db.example.org")
-    if kind == "command" and (not text or "$" in text):
-        # It reaches atomate2 as the value of a variable, and that is expanded once.
-        raise InputError(
-            f"{name} = '{text}': give a command without variables; one with them can stand under "
-            "backend in screening.yaml"
-        )
-    if kind == "path" and text and not text.startswith("/"):
-        raise InputError(f"{name} = '{text}': give an absolute path, the same on all nodes")
-    return text
+    return text.lower() in ("true", "yes") if kind == "boolean" else text
 
 
 def _read_mapping(path: Traversable) -> dict[str, Any]:
