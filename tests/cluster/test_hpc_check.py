@@ -1,5 +1,6 @@
 """`ionsieve hpc-check` with a database, MPI and Slurm that are there, and with what is not."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from mongo_server import MongoServer
 
 USER, PASSWORD = "me", "s3cr:t p@ss/ü"
 MOCK = ("--set", "vasp_std=ionsieve-mock-vasp", "--set", "vasp_gam=ionsieve-mock-vasp")
+HAS_MPI = importlib.util.find_spec("mpi4py") is not None
 OFFLINE = ("secret files", "FireWorks' settings", "queue adapter", "shell scripts")
 
 
@@ -90,6 +92,8 @@ def outcomes(rows):
     return {name: row["outcome"] for name, row in rows.items()}
 
 
+@pytest.mark.mpi
+@pytest.mark.skipif(not HAS_MPI, reason="mpi4py is not installed")
 def test_all_is_well_on_one_machine(make, check):
     code, rows = check(make("laptop"))
     assert code == 0
@@ -324,6 +328,8 @@ def test_scheduler_that_is_not_here(make, check):
     assert "no pjsub here" in row["seen"]
 
 
+@pytest.mark.mpi
+@pytest.mark.skipif(not HAS_MPI, reason="mpi4py is not installed")
 def test_mpi_waits_for_a_job_where_login_nodes_have_none(make, check, only, monkeypatch):
     only("_check_mpi")
     folder = make("pbs_pro")
@@ -334,6 +340,8 @@ def test_mpi_waits_for_a_job_where_login_nodes_have_none(make, check, only, monk
     assert check(folder)[1]["MPI"]["outcome"] == "OK"
 
 
+@pytest.mark.mpi
+@pytest.mark.skipif(not HAS_MPI, reason="mpi4py is not installed")
 def test_mpi_of_another_kind_than_its_launcher(make, check, tools, only):
     only("_check_mpi")
     # Starts two processes that know nothing of each other, as another MPI's mpiexec does.
@@ -357,6 +365,8 @@ def slurm(tmp_path, monkeypatch):
         yield cluster
 
 
+@pytest.mark.mpi
+@pytest.mark.skipif(not HAS_MPI, reason="mpi4py is not installed")
 def test_slurm(make, check, only, slurm):
     settings = ("--set", "queue=batch", "--set", "ranks_per_node=2", *MOCK)
     folder = make("slurm", *settings)
