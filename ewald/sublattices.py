@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,9 @@ from ionsieve.errors import InputError
 
 #: How far a partial occupancy times the number of sites may be from a whole number, ions.
 WHOLE_TOLERANCE = 0.05
+
+#: Supercells named when occupancies do not come out whole, and cells of the largest one tried.
+SUGGESTIONS, MAX_SUGGESTED_CELLS = 4, 64
 
 #: What a species is called when nothing sits on the site.
 VACANCY = "vacancy"
@@ -141,6 +143,31 @@ class SublatticeBuilder:
         self._add_disordered()
 
     def _add_disordered(self) -> None:
+        amounts = self._disordered_amounts()
+        problems: list[str] = []
+        for label, (sites, occupancy) in amounts.items():
+            n_total = len(sites) * self.n_cells
+            counts = {s: round(amount * n_total) for s, amount in occupancy.items()}
+            counts[VACANCY] = n_total - sum(counts.values())
+            problems += _not_whole(label, n_total, occupancy)
+            self.sublattices.append(MotherSublattice(label, sites, counts, is_disordered=True))
+        if problems:
+            exact = [n * len(s) for s, o in amounts.values() for n in o.values()]
+            raise InputError(
+                f"{'; '.join(problems)}; supercells with whole counts: "
+                f"{_whole_supercells(self.structure, exact)}"
+            )
+        for sublattice in self.sublattices:
+            if sublattice.counts[VACANCY] < 0:
+                n_total = len(sublattice.sites) * self.n_cells
+                raise InputError(
+                    f"site {sublattice.name}: {-sublattice.counts[VACANCY]} more ions than its "
+                    f"{n_total} sites"
+                )
+
+    def _disordered_amounts(self) -> dict[str, tuple[NDArray[np.int64], dict[str, float]]]:
+        """Return sites and occupancies of every partially occupied crystallographic site."""
+        amounts = {}
         for orbit, label in enumerate(self.labels):
             sites = np.flatnonzero(self.orbits == orbit)
             occupancy = self.occupancies[int(sites[0])]
@@ -149,34 +176,9 @@ class SublatticeBuilder:
                 raise InputError(
                     f"site {label} is occupied {total:.4g} times: occupancies add up to 1 at most"
                 )
-            if len(occupancy) == 1 and total > 1 - 1e-3:
-                continue
-            counts = self._whole_counts(label, len(sites), occupancy)
-            self.sublattices.append(MotherSublattice(label, sites, counts, is_disordered=True))
-
-    def _whole_counts(
-        self, label: str, n_sites: int, occupancy: dict[str, float]
-    ) -> dict[str, int]:
-        n_total = n_sites * self.n_cells
-        counts = {}
-        for species, amount in occupancy.items():
-            exact = amount * n_total
-            count = round(exact)
-            if abs(exact - count) > WHOLE_TOLERANCE:
-                fraction = Fraction(amount).limit_denominator(24)
-                raise InputError(
-                    f"site {label}: occupancy {amount:.6g} of {species} gives {exact:.2f} ions on "
-                    f"{n_total} sites; nearest admissible occupancies are "
-                    f"{int(exact)}/{n_total} = {int(exact) / n_total:.6g} and "
-                    f"{int(exact) + 1}/{n_total} = {(int(exact) + 1) / n_total:.6g}, or take a "
-                    f"supercell whose number of {label} sites is a multiple of "
-                    f"{fraction.denominator}"
-                )
-            counts[species] = count
-        counts[VACANCY] = n_total - sum(counts.values())
-        if counts[VACANCY] < 0:
-            raise InputError(f"site {label}: {-counts[VACANCY]} more ions than its {n_total} sites")
-        return counts
+            if len(occupancy) > 1 or total <= 1 - 1e-3:
+                amounts[label] = sites, occupancy
+        return amounts
 
     def describe(self) -> str:
         """Return the selectors there are, for error messages."""
@@ -270,3 +272,48 @@ class SublatticeBuilder:
         if len(hosts) > 1:
             raise InputError(f"'{selector}' holds {', '.join(hosts)}: select one of these species")
         return hosts[0]
+
+
+def _is_whole(exact: float) -> bool:
+    return abs(exact - round(exact)) <= WHOLE_TOLERANCE
+
+
+def _not_whole(label: str, n_total: int, occupancy: dict[str, float]) -> list[str]:
+    """Describe the species of a site whose number of ions is not whole."""
+    problems = []
+    for species, amount in occupancy.items():
+        exact = amount * n_total
+        if not _is_whole(exact):
+            near = (int(exact), int(exact) + 1)
+            problems.append(
+                f"site {label}: occupancy {amount:.6g} of {species} gives {exact:.2f} ions on "
+                f"{n_total} sites; nearest occupancies for this supercell: "
+                + ", ".join(f"{n / n_total:.6g} ({n} of {n_total})" for n in near)
+            )
+    return problems
+
+
+def _whole_supercells(structure: Structure, exact: list[float]) -> str:
+    """Return the smallest supercells that hold whole numbers of ions, the most cubic of each size.
+
+    Parameters
+    ----------
+    structure : Structure
+        Mother cell.
+    exact : list of float
+        Ions of each species on each partially occupied site in the mother cell.
+    """
+    lengths = np.array(structure.lattice.abc)
+    found: list[str] = []
+    for n_cells in range(1, MAX_SUGGESTED_CELLS + 1):
+        if len(found) < SUGGESTIONS and all(_is_whole(n * n_cells) for n in exact):
+            shapes = [
+                (a, b, n_cells // (a * b))
+                for a in range(1, n_cells + 1)
+                for b in range(1, n_cells + 1)
+                if n_cells % (a * b) == 0
+            ]
+            shape = min(shapes, key=lambda s: (float(np.ptp(lengths * s)), s))
+            n_ions = round(n_cells * sum(site.species.num_atoms for site in structure))
+            found.append(f"{'x'.join(map(str, shape))} ({n_ions} ions)")
+    return ", ".join(found) or f"none up to {MAX_SUGGESTED_CELLS} cells: correct the occupancies"

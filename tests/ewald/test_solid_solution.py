@@ -1,4 +1,5 @@
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -181,8 +182,24 @@ def test_missing_charges_and_fractional_counts():
     bare.remove_oxidation_states()
     with pytest.raises(InputError, match="no oxidation state"):
         build(bare, vacate={"Na": 1})
-    with pytest.raises(InputError, match=r"22/32 = 0.6875 and 23/32"):
+
+
+def test_occupancies_that_do_not_come_out_whole():
+    """0.7 of 16 sites per cell and 5/8 of 8 are whole together in 5 cells and multiples of it."""
+    message = (
+        r"site Li\d: occupancy 0.7 of Li\+ gives 22.40 ions on 32 sites; nearest occupancies for "
+        r"this supercell: 0.6875 \(22 of 32\), 0.71875 \(23 of 32\); supercells with whole "
+        r"counts: 1x5x1 \(251 ions\), 2x5x1 \(502 ions\), "
+    )
+    with pytest.raises(InputError, match=message) as error:
         build(lgps(li1=0.7), (1, 1, 2))
+    suggested = re.findall(r"(\d+)x(\d+)x(\d+)", str(error.value))
+    assert len(suggested) == 4
+    for shape in suggested:
+        with pytest.raises(InputError, match="net charge"):
+            build(lgps(li1=0.7), tuple(map(int, shape)))
+    with pytest.raises(InputError, match="none up to 64 cells"):
+        build(lgps(li1=0.7, li3=0.6237), (1, 1, 2))
 
 
 def test_overlapping_sites():
