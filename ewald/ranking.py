@@ -59,7 +59,9 @@ class Ranking:
     n_arrangements : int
         The full space, symmetry copies included.
     n_covered : int
-        Arrangements evaluated or excluded by proof; 0 for annealing, which proves nothing.
+        Arrangements evaluated or excluded by proof, or symmetry copies of such; 0 for annealing,
+        which proves nothing. Exact, except in an unfinished search of a space whose innermost
+        sublattice alone has more than 2e9 choices: there it is at least so many.
     n_evaluated : int
         Arrangements whose energy was computed.
     certified : bool

@@ -135,7 +135,7 @@ class _Search:
         parts: list[Nodes] = []
         bounds: list[NDArray[np.float64]] = []
         n_nodes, number = 0, 0
-        source = self.tree.nodes(self.prefix)
+        source = self.tree.nodes(self.prefix, in_order=not self.prune)
         while True:
             nodes = next(source, None)
             if nodes is not None:
@@ -177,8 +177,9 @@ class _Search:
 
         def work(unit: int) -> Report:
             part = nodes.take(units[unit])
+            n_covered = int(part.n_arrangements.sum())
             if bounds[units[unit].start] > pool_threshold(self.pool):
-                return Report(self._completions(part), 0)
+                return Report(n_covered, 0)
             tree = self.tree
             evaluated = search_nodes(
                 part.labels,
@@ -190,7 +191,7 @@ class _Search:
                 self.pool,
                 self.work,
             )
-            return Report(self._completions(part), evaluated)
+            return Report(n_covered, evaluated)
 
         def done(unit: int, report: Report) -> bool:
             self.progress.n_covered += report.n_covered
@@ -222,17 +223,6 @@ class _Search:
         """Return the energy below which nothing is: the best found, or the best node left."""
         best_ev = self.pool.quanta[self.pool.order[0]] * QUANTUM_EV
         return float(min(unfinished_ev, best_ev)) if self.pool.size[0] else float(unfinished_ev)
-
-    def _completions(self, nodes: Nodes) -> int:
-        """Return how many arrangements some nodes stand for."""
-        inner = self.tree.inner
-        if self.prefix == 0:
-            return int(nodes.weights.sum()) * math.comb(inner.n_open, self.n_picks)
-        total = 0
-        for labels, first, weight in zip(nodes.labels, nodes.first, nodes.weights, strict=True):
-            n_open = int(np.sum(labels[inner.sites[first:]] == inner.background))
-            total += int(weight) * math.comb(n_open, self.n_picks)
-        return total
 
 
 def convex_shift(tree: Tree) -> float:

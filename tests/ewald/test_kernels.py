@@ -141,3 +141,46 @@ def test_large_nodes_are_split_without_loss(monkeypatch, method):
     assert [(e.labels.tobytes(), e.degeneracy) for e in split.entries] == [
         (e.labels.tobytes(), e.degeneracy) for e in whole.entries
     ]
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+@pytest.mark.parametrize("prefix", [0, 1, 2])
+def test_coverage_of_unfinished_searches_is_never_too_high(prefix, in_order):
+    """Against the orbits that the finished nodes meet; without a prefix the count is exact."""
+    mother = Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(5.6), ["Na+", "Cl-"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    )
+    rules = {"replace": {"Na": {"Mg2+": 1, "Al3+": 1}}, "vacate": {"Na": 3}}
+    space = SolidSolution.from_structure(mother.get_primitive_structure(), (4, 2, 1), **rules)
+    tree = Tree.of(space)
+    assert tree.inner.count == 3
+    permutations = tree.model.permutations
+    nodes = Nodes.join(list(tree.nodes(prefix, in_order=in_order)))
+    if not in_order:
+        nodes = nodes.take(np.random.default_rng(prefix).permutation(len(nodes)))
+    met, n_counted = set(), 0
+    for labels, first, n_arrangements in zip(
+        nodes.labels, nodes.first, nodes.n_arrangements, strict=True
+    ):
+        sites = tree.inner.sites[first:]
+        free = sites[labels[sites] == tree.inner.background]
+        for picks in itertools.combinations(free, 3 - prefix):
+            complete = labels.copy()
+            complete[list(picks)] = tree.inner.label
+            met |= {row.tobytes() for row in complete[permutations]}
+        n_counted += n_arrangements
+        assert n_counted <= len(met)
+        assert prefix > 0 or n_counted == len(met)
+    assert len(met) == space.n_arrangements
+    assert n_counted == space.n_arrangements or (prefix > 0 and not in_order)
+
+
+def test_coverage_grows_to_the_full_space(monkeypatch):
+    space = vacant_salt(5, 5)
+    monkeypatch.setattr(tree_search, "_NODE_COMPLETIONS", 10)
+    monkeypatch.setattr(tree_search, "_UNIT_COMPLETIONS", 1000)
+    covered = []
+    rank(space, 6, "exhaustive", report=lambda progress: covered.append(progress.n_covered))
+    assert len(covered) > 10
+    assert covered == sorted(covered)
+    assert covered[-1] == space.n_arrangements
