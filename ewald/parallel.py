@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ionsieve.errors import IonSieveError
-from ionsieve.ewald.kernels.arrangements import Pool
+from ionsieve.ewald.kernels.arrangements import Pool, new_pool
 
 #: Variables in which launchers state the number of ranks they started.
 _SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "MPI_LOCALNRANKS")
@@ -25,10 +25,11 @@ _REPORT, _ORDER = 1, 2
 
 @dataclass
 class Report:
-    """What one work unit did: arrangements covered and evaluated."""
+    """What one work unit did: arrangements covered and evaluated, and what else it gives."""
 
     n_covered: int = 0
     n_evaluated: int = 0
+    result: Any = None
 
 
 def launched_size() -> int:
@@ -141,6 +142,24 @@ class Team:
                 continue
             if done(unit, work(unit)):
                 queue.stop()
+
+    def map(self, work: Callable[[int], Any], n_units: int) -> list[Any]:
+        """Return the results of units 0 ... n_units - 1, in this order, on every rank."""
+        results: dict[int, Any] = {}
+
+        def done(unit: int, report: Report) -> bool:
+            results[unit] = report.result
+            return False
+
+        self.run(
+            iter(range(n_units)),
+            lambda unit: Report(result=work(unit)),
+            done,
+            new_pool(1, 1),
+            lambda other: None,
+        )
+        shared: list[Any] = self.share([results[unit] for unit in range(len(results))])
+        return shared
 
     def _order(self, rank: int, unit: int | None, pool: Pool) -> None:
         self.comm.send((unit, _worst(pool)), dest=rank, tag=_ORDER)

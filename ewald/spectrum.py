@@ -17,7 +17,7 @@ from scipy import constants
 from ionsieve.errors import InputError
 from ionsieve.ewald.annealing import anneal_runs
 from ionsieve.ewald.checkpoint import Checkpoint
-from ionsieve.ewald.kernels.arrangements import arrangement_energy, new_pool, offer
+from ionsieve.ewald.kernels.arrangements import Pool, arrangement_energy, new_pool, offer
 from ionsieve.ewald.kernels.spectrum import bin_node, boltzmann_node
 from ionsieve.ewald.kernels.work import new_work
 from ionsieve.ewald.levels import Nodes, Tree
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 BOLTZMANN_EV_K = constants.k / constants.e
 #: Arrangements, after reduction by symmetry, that can be enumerated in minutes.
 MAX_ENUMERATED = 100_000_000_000
+#: Arrangements in one work unit; limits its duration.
+_UNIT_COMPLETIONS = 100_000_000
 #: Margin of the histogram's range above the highest energy found.
 _MARGIN_EV = 1e-3
 
@@ -93,7 +95,7 @@ class EnergyHistogram:
         return axes
 
 
-def energy_histogram(space: SolidSolution, n_bins: int = 500) -> EnergyHistogram:
+def energy_histogram(space: SolidSolution, n_bins: int = 500, comm: Any = None) -> EnergyHistogram:
     """Count every arrangement of a solid solution by energy.
 
     Parameters
@@ -102,6 +104,8 @@ def energy_histogram(space: SolidSolution, n_bins: int = 500) -> EnergyHistogram
     n_bins : int
         Bins between the lowest energy and the highest one found by annealing; the few that may
         be higher count in the last bin.
+    comm : mpi4py communicator, optional
+        Every rank calls this function and gets the same result, whatever their number.
 
     Raises
     ------
@@ -109,22 +113,30 @@ def energy_histogram(space: SolidSolution, n_bins: int = 500) -> EnergyHistogram
         The space is too large to enumerate.
     """
     tree, nodes = _enumerable(space)
-    lowest_ev = rank(space, 1).entries[0].energy_ev
-    width_ev = (_highest_ev(space, tree) - lowest_ev + _MARGIN_EV) / n_bins
-    totals = [0] * n_bins
+    team = Team(comm)
+    lowest_ev = rank(space, 1, comm=comm).entries[0].energy_ev
+    units = _units(tree, nodes)
     work = new_work(len(tree.inner.sites), tree.inner.count, prune=False)
-    for labels, weight in zip(nodes.labels, nodes.weights, strict=True):
-        counts = np.zeros(n_bins, dtype=np.int64)
-        bin_node(
-            labels, tree.inner.count, tree.level, tree.model, work, lowest_ev, width_ev, counts
-        )
-        totals = [a + int(weight) * int(b) for a, b in zip(totals, counts, strict=True)]
+    with team.all_or_none():
+        width_ev = (_highest_ev(space, tree, team) - lowest_ev + _MARGIN_EV) / n_bins
+
+        def count(unit: int) -> NDArray[np.int64]:
+            totals = np.zeros(n_bins, dtype=np.int64)
+            part = nodes.take(units[unit])
+            for labels, weight in zip(part.labels, part.weights, strict=True):
+                counts = np.zeros(n_bins, dtype=np.int64)
+                n_picks = tree.inner.count
+                bin_node(labels, n_picks, tree.level, tree.model, work, lowest_ev, width_ev, counts)
+                totals += weight * counts
+            return totals
+
+        totals = np.sum(team.map(count, len(units)), axis=0)
     edges_ev = np.asarray(lowest_ev + width_ev * np.arange(n_bins + 1), dtype=np.float64)
-    return EnergyHistogram(edges_ev, tuple(totals))
+    return EnergyHistogram(edges_ev, tuple(totals.tolist()))
 
 
 def sample(
-    space: SolidSolution, temperature_k: float, n_samples: int, seed: int = 0
+    space: SolidSolution, temperature_k: float, n_samples: int, seed: int = 0, comm: Any = None
 ) -> list[RankedArrangement]:
     """Draw arrangements with their exact Boltzmann probabilities.
 
@@ -135,6 +147,8 @@ def sample(
         For example that of the synthesis.
     n_samples : int
     seed : int
+    comm : mpi4py communicator, optional
+        Every rank calls this function and gets the same result, whatever their number.
 
     Returns
     -------
@@ -147,10 +161,12 @@ def sample(
         The space is too large to enumerate, or the temperature is not positive.
     """
     tree, nodes = _enumerable(space)
+    team = Team(comm)
     thermal_ev = _thermal_ev(temperature_k)
-    lowest_ev = rank(space, 1).entries[0].energy_ev
+    lowest_ev = rank(space, 1, comm=comm).entries[0].energy_ev
     labels = np.empty(len(tree.start), dtype=np.uint8)
     work = new_work(len(tree.inner.sites), tree.inner.count, prune=False)
+    units = _units(tree, nodes)
 
     def walk(node: NDArray[np.uint8], target: float) -> float:
         return boltzmann_node(
@@ -165,17 +181,30 @@ def sample(
             labels,
         )
 
-    sums = np.array([walk(node, math.inf) for node in nodes.labels])
-    generator = np.random.default_rng(seed)
-    probabilities = sums * nodes.weights / np.sum(sums * nodes.weights)
-    chosen = generator.choice(len(nodes), size=n_samples, p=probabilities)
-    drawn: list[RankedArrangement] = []
-    for number in chosen:
-        walk(nodes.labels[number], (1 - generator.random()) * sums[number] * (1 - 1e-12))
-        pool = new_pool(1, len(labels))
-        offer(labels, tree.model, pool)
-        drawn.extend(pool_entries(pool, space))
-    return drawn
+    with team.all_or_none():
+        parts = team.map(
+            lambda unit: [walk(node, math.inf) for node in nodes.labels[units[unit]]], len(units)
+        )
+        sums = np.concatenate(parts)
+        generator = np.random.default_rng(seed)
+        probabilities = sums * nodes.weights / np.sum(sums * nodes.weights)
+        chosen = generator.choice(len(nodes), size=n_samples, p=probabilities)
+        targets = (1 - generator.random(n_samples)) * sums[chosen] * (1 - 1e-12)
+
+        def draw(number: int) -> Pool:
+            walk(nodes.labels[chosen[number]], targets[number])
+            pool = new_pool(1, len(labels))
+            offer(labels, tree.model, pool)
+            return pool
+
+        pools = team.map(draw, n_samples)
+    return [entry for pool in pools for entry in pool_entries(pool, space)]
+
+
+def _units(tree: Tree, nodes: Nodes) -> list[slice]:
+    """Cut the nodes into work units: the same for every number of ranks."""
+    size = max(_UNIT_COMPLETIONS // tree.inner.n_subsets, 1)
+    return [slice(first, first + size) for first in range(0, len(nodes), size)]
 
 
 def _thermal_ev(temperature_k: float) -> float:
@@ -195,7 +224,7 @@ def _enumerable(space: SolidSolution) -> tuple[Tree, Nodes]:
     return tree, Nodes.join(list(tree.nodes()))
 
 
-def _highest_ev(space: SolidSolution, tree: Tree) -> float:
+def _highest_ev(space: SolidSolution, tree: Tree, team: Team) -> float:
     """Return the highest energy found by annealing the negative of the energy."""
     model = tree.model
     negative = model._replace(
@@ -205,5 +234,6 @@ def _highest_ev(space: SolidSolution, tree: Tree) -> float:
     )
     pool = new_pool(1, len(tree.start))
     limits = Limits(math.inf, None, Checkpoint(None, model, ""))
-    anneal_runs(space, replace(tree, model=negative), pool, 0, Team(), limits, n_runs=2)
+    anneal_runs(space, replace(tree, model=negative), pool, 0, team, limits, n_runs=2)
+    pool = team.share(pool)
     return float(arrangement_energy(pool.labels[pool.order[0]], model))

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from pymatgen.core import Structure
 
 from ionsieve.errors import InputError, IonSieveError
-from ionsieve.ewald import checkpoint, rank, tree_search
+from ionsieve.ewald import checkpoint, energy_histogram, rank, sample, tree_search
 from ionsieve.ewald.parallel import world
 from ionsieve.workflows.cli import cli
 from sulfide import case_a, cubic_sulfide
@@ -120,6 +120,29 @@ def test_annealing_on_two_ranks(tmp_path):
     done = run_ranks(2, sys.executable, script)
     alone = [e.degeneracy for e in rank(case_a(8), 3, "anneal").entries]
     assert done.stdout == str([alone, alone])
+
+
+@pytest.mark.mpi
+def test_histogram_and_samples_on_two_ranks(tmp_path):
+    script = tmp_path / "spectrum.py"
+    script.write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
+        "from mpi4py import MPI\n"
+        "from ionsieve.ewald import energy_histogram, sample, spectrum\n"
+        "from sulfide import case_a\n"
+        "spectrum._UNIT_COMPLETIONS = 1\n"
+        "comm = MPI.COMM_WORLD\n"
+        "counts = energy_histogram(case_a(2), 20, comm).counts\n"
+        "drawn = [e.labels.tobytes().hex() for e in sample(case_a(2), 3e4, 9, 1, comm)]\n"
+        "found = comm.gather((counts, drawn))\n"
+        "print(found or '', end='')\n"
+    )
+    done = run_ranks(2, sys.executable, script)
+    drawn = [e.labels.tobytes().hex() for e in sample(case_a(2), 3e4, 9, 1)]
+    alone = energy_histogram(case_a(2), 20).counts, drawn
+    assert len(set(drawn)) > 5
+    assert done.stdout == str([alone, alone]), done.stderr
 
 
 @pytest.mark.mpi

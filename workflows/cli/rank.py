@@ -14,7 +14,7 @@ import click
 from ionsieve.errors import InputError, IonSieveError
 
 if TYPE_CHECKING:
-    from ionsieve.ewald import Ranking, SolidSolution
+    from ionsieve.ewald import EnergyHistogram, Ranking, SolidSolution
 
 
 @click.command(name="rank")
@@ -57,10 +57,15 @@ def command(parent: Path, **options: Any) -> None:
     comm = world()
     try:
         ranking, space = _rank(parent, options, comm)
+        histogram = None
+        if options["histogram"]:
+            from ionsieve.ewald.spectrum import energy_histogram
+
+            histogram = energy_histogram(space, comm=comm)
         if comm is not None and comm.Get_rank() > 0:
             return
         if options["out"] is not None:
-            _write(ranking, space, options["out"], options["histogram"])
+            _write(ranking, histogram, options["out"])
     except IonSieveError as error:
         if comm is None or comm.Get_rank() == 0:
             raise
@@ -186,20 +191,17 @@ def _print(ranking: Ranking) -> None:
         )
 
 
-def _write(ranking: Ranking, space: SolidSolution, folder: Path, with_histogram: bool) -> None:
+def _write(ranking: Ranking, histogram: EnergyHistogram | None, folder: Path) -> None:
     from ionsieve.ewald.structure_files import write_ranking
 
     write_ranking(ranking, folder)
-    if not with_histogram:
+    if histogram is None:
         return
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    from ionsieve.ewald.spectrum import energy_histogram
-
-    histogram = energy_histogram(space)
     (folder / "histogram.json").write_text(json.dumps(histogram.to_dict()))
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     histogram.plot(axes)
