@@ -46,6 +46,7 @@ MOTIONS: dict[str, Callable[[Run], Known]] = {
     "back-hopping 0.1": synthetic.back_hopping,
     "back-hopping 0.02, slow": partial(synthetic.back_hopping, diffusivity=0.02, dwell_ps=5.0),
     "groups of 4": synthetic.grouped,
+    "half the hops in groups of 4": partial(synthetic.grouped, share=0.5),
     "bursts": synthetic.bursts,
     "anisotropic": synthetic.anisotropic,
     "drifting frame": synthetic.drifting,
@@ -64,6 +65,7 @@ CASES = [
             "hopping 0.1",
             "back-hopping 0.1",
             "groups of 4",
+            "half the hops in groups of 4",
             "two-site 0.02/ps",
         )
     ),

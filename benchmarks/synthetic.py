@@ -156,13 +156,18 @@ def drifting(run: Run, diffusivity: float = 0.1) -> Known:
     return known
 
 
-def grouped(run: Run, diffusivity: float = 0.1, size: int = 4) -> Known:
-    """Return groups of ions that hop together: the Haven ratio is 1 / size."""
+def grouped(run: Run, diffusivity: float = 0.1, size: int = 4, share: float = 1.0) -> Known:
+    """Return groups of ions that hop together, or make a share of their hops together.
+
+    The Haven ratio is 1 / (1 + (size - 1) share).
+    """
     rng = run.generator()
     rate = 6 * diffusivity / HOP_ANGSTROM**2
-    steps = _hop_steps(run, rate, run.n_mobile // size, rng)
+    steps = _hop_steps(run, share * rate, run.n_mobile // size, rng)
     paths = np.repeat(np.cumsum(steps, axis=0), size, axis=1)
-    return _assemble(run, paths, rng, diffusivity, 1 / size)
+    if share < 1:
+        paths += np.cumsum(_hop_steps(run, (1 - share) * rate, run.n_mobile, rng), axis=0)
+    return _assemble(run, paths, rng, diffusivity, 1 / (1 + (size - 1) * share))
 
 
 def bursts(
