@@ -33,7 +33,11 @@ class Limits:
     relative_error : float
         Half the 95 % interval over D; larger is ``not_converged``.
     n_onward : int
-        Onward jumps (to a third place) without which motion may be rattling.
+        Onward jumps (to a third place) without which motion may be rattling. Rattling ions make
+        them next to never, so few are proof; a higher limit prefers runs with more jumps than
+        others of their material, whose D is too high.
+    n_successions : int
+        Successive jumps of the same ion from which rattling can be told.
     n_isolated : int
         With so few jumps in all no diffusion was seen.
     onward_fraction : float
@@ -51,7 +55,8 @@ class Limits:
     """
 
     relative_error: float = 0.5
-    n_onward: int = 10
+    n_onward: int = 5
+    n_successions: int = 10
     n_isolated: int = 5
     onward_fraction: float = 0.02
     slope_change: float = 0.25
@@ -179,7 +184,8 @@ def _unseen(evidence: Evidence, limits: Limits) -> tuple[float, str] | None:
     ion_ps = evidence.n_mobile * evidence.length_ps
     isolated = jumps.n_jumps <= limits.n_isolated
     rattling = (
-        jumps.n_successions >= limits.n_onward and jumps.onward_fraction <= limits.onward_fraction
+        jumps.n_successions >= limits.n_successions
+        and jumps.onward_fraction <= limits.onward_fraction
     )
     if not isolated and not rattling:
         return None

@@ -136,6 +136,17 @@ def test_slow_back_hopping_in_a_short_run_is_not_converged():
     assert found.count("not_converged") >= 10
 
 
+def test_fifty_rare_hops_are_enough():
+    """A few ions that hop twice prove diffusion; more can't be asked of so few hops."""
+    found = []
+    for seed in range(6):
+        run = synthetic.Run(seed, 100, 10, length_ps=250.0, timestep_fs=50.0)
+        result = analyze(as_trajectory(synthetic.hopping(run, 0.003)), "Na", 600.0, 1)
+        found.append(result.verdict)
+        assert result.n_jumps < 80
+    assert found.count("diffusing") >= 4
+
+
 def test_the_tensor_tells_the_direction():
     known = synthetic.anisotropic(synthetic.Run(3, 60, 10, timestep_fs=50.0))
     result = analyze(as_trajectory(known), "Na", 600.0, 1)
