@@ -189,6 +189,16 @@ def test_lost_job_is_rerun(queue, launchpad, job_store, tmp_path):
     assert launchpad.get_fw_by_id(number).state == "READY"
 
 
+def test_job_deleted_from_the_batch_queue_is_handed_out_again(queue, launchpad, job_store):
+    queue.add(new_flow("k6", add(1, 1)), job_store)
+    _, launch_id = launchpad.reserve_fw(FWorker(), "/nowhere")
+    launchpad.set_reservation_id(launch_id, "123")
+    assert queue.flows()[0].state == "waiting"
+    assert queue.cancel_old_reservations(3600) == []
+    (number,) = queue.cancel_old_reservations(-1)
+    assert launchpad.fireworks.find_one({"fw_id": number})["state"] == "READY"
+
+
 def test_submit_sends_the_funnels_flows_with_their_resources(folder, launchpad):
     run = CliRunner().invoke
     path = str(folder / "screening.yaml")

@@ -29,6 +29,7 @@ from ionsieve.workflows.backends.pieces import (
     RelaxInPieces,
     TightRelaxInPieces,
 )
+from ionsieve.workflows.references import fields
 
 _Maker = TypeVar("_Maker", bound=BaseVaspMaker)
 
@@ -42,6 +43,17 @@ def tethered(command: str) -> str:
     """Return a command line that ends the command when the worker that started it dies."""
     script = Path(__file__).with_name("tether.py")
     return f"{shlex.join([sys.executable, '-S', '-E', str(script)])} {command}"
+
+
+def _double_relaxation(maker: DoubleRelaxMaker, structure: Structure, name: str) -> Flow:
+    """Return the maker's flow, built without checks that take a second."""
+    assert maker.relax_maker1 is not None
+    first = maker.relax_maker1.make(structure)
+    output = fields(first.output)
+    second = maker.relax_maker2.make(output.structure, prev_dir=output.dir_name)
+    first.name += " 1"
+    second.name += " 2"
+    return Flow([first, second], output=second.output, name=name)
 
 
 @dataclass(frozen=True)
@@ -132,9 +144,7 @@ class VaspBackend:
         """Return a relaxation of ions and cell; a flow of two jobs with ``double_relax``."""
         maker = self._configure(RelaxInPieces(name=name))
         if self.settings.double_relax:
-            flow = DoubleRelaxMaker.from_relax_maker(maker).make(structure)
-            flow.name = name
-            return flow
+            return _double_relaxation(DoubleRelaxMaker.from_relax_maker(maker), structure, name)
         return maker.make(structure)
 
     def static(

@@ -44,6 +44,8 @@ def command(
       ionsieve submit screening.yaml --dry-run
       ionsieve submit screening.yaml --watch
     """
+    from rich.console import Console
+
     from ionsieve.errors import InputError
     from ionsieve.workflows.cluster.submit import Submitter
     from ionsieve.workflows.config import read_screening
@@ -54,7 +56,12 @@ def command(
     settings = read_screening(screening)
     submitter = Submitter(settings)
     if not watch:
-        submission = submitter.submit(retry_failed=retry_failed, dry_run=dry_run)
+        with Console(stderr=True).status("Submitting") as shown:
+            submission = submitter.submit(
+                retry_failed=retry_failed,
+                dry_run=dry_run,
+                on_added=lambda new: shown.update(f"Submitted {new.stage} {new.label}"),
+            )
         _show(submission, submitter.queue.store, dry_run, as_json)
         return
     with FunnelProgress(settings.name) as progress:

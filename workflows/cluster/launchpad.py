@@ -168,6 +168,23 @@ class WorkflowQueue:
         )
         return list(lost)
 
+    def cancel_old_reservations(self, expiration_seconds: float) -> list[int]:
+        """Hand jobs out again that wait in a batch queue for too long, or were deleted there.
+
+        Returns
+        -------
+        list of int
+            Their firework numbers.
+        """
+        ours = set(self._numbers())
+        numbers = []
+        for launch_id in self.launchpad.detect_unreserved(expiration_secs=expiration_seconds):
+            number = self.launchpad.get_launch_by_id(launch_id).fw_id
+            if number in ours:
+                self.launchpad.cancel_reservation(launch_id)
+                numbers.append(number)
+        return numbers
+
     def rerun_failed(self) -> list[int]:
         """Give failed jobs another try and return their firework numbers."""
         query = {"fw_id": {"$in": self._numbers()}, "state": "FIZZLED"}

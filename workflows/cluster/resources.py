@@ -12,6 +12,7 @@ from ionsieve.workflows.config import JobSize, Screening
 #: Later stages first, so that results appear early; phases before relaxations, which they block.
 _PRIORITY = {
     "plan": 40,
+    "conductor": 39,
     "arrhenius": 38,
     "long_md": 36,
     "short_md": 34,

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import sleep
 
+from fireworks import fw_config
+
 from ionsieve.errors import InputError
 from ionsieve.workflows.cluster.launchpad import WorkflowQueue, open_launchpad
 from ionsieve.workflows.config import Screening
@@ -86,7 +88,11 @@ class Submitter:
         """
         rerun: list[int] = []
         if not dry_run:
-            rerun = self.queue.rerun_lost(_lost_after_seconds())
+            # FW_config.yaml may set both.
+            rerun = self.queue.rerun_lost(float(fw_config.RUN_EXPIRATION_SECS))
+            rerun += self.queue.cancel_old_reservations(
+                float(fw_config.RESERVATION_EXPIRATION_SECS)
+            )
             rerun += self.queue.rerun_failed() if retry_failed else []
         added: list[NewFlow] = []
         for new in self.funnel.next_flows(self.queue.flows()):
@@ -108,9 +114,3 @@ class Submitter:
             if submission.ended:
                 return
             sleep(interval_seconds)
-
-
-def _lost_after_seconds() -> float:
-    from fireworks.fw_config import RUN_EXPIRATION_SECS
-
-    return float(RUN_EXPIRATION_SECS)

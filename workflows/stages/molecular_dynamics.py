@@ -21,6 +21,7 @@ from ionsieve.md_analysis.van_hove import radial_distribution, van_hove
 from ionsieve.workflows.backends.pieces import is_continued, read_segment
 from ionsieve.workflows.config import LongMD, MolecularDynamics, ShortMD
 from ionsieve.workflows.documents import EndReason, Look, SegmentDocument, TransportDocument
+from ionsieve.workflows.references import fields
 from ionsieve.workflows.stages.context import Candidate, neutral
 from ionsieve.workflows.stages.run_length import Gate, Schedule, end_reason, is_settled
 
@@ -266,8 +267,8 @@ def _next_jobs(
             frame_interval=settings.frame_interval,
             name=f"{run.temperature_k:g} K segment {index}",
         )
-        segment = store_segment(run, index, dynamics.output.dir_name, dynamics.uuid)
-        end = SegmentEnd(dynamics.output.structure, dynamics.output.dir_name)
+        segment = store_segment(run, index, fields(dynamics.output).dir_name, dynamics.uuid)
+        end = SegmentEnd(fields(dynamics.output).structure, fields(dynamics.output).dir_name)
         jobs += [
             candidate.tag(dynamics, run.stage),
             candidate.tag(segment, run.stage, SegmentDocument),
@@ -279,7 +280,7 @@ def _next_jobs(
         structure,
         looks,
         [*segment_uuids, *(segment.uuid for segment in segments)],
-        [segment.output.index for segment in segments],
+        [fields(segment.output).index for segment in segments],
         end.structure,
         end.dir_name,
     )

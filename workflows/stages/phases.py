@@ -9,6 +9,7 @@ from ionsieve.workflows.backends import get_backend
 from ionsieve.workflows.cluster.resources import manager_config
 from ionsieve.workflows.config import Screening
 from ionsieve.workflows.documents import PhaseDocument, Provenance
+from ionsieve.workflows.references import fields
 from ionsieve.workflows.stages.context import neutral
 from ionsieve.workflows.stages.relax import relax_and_static
 
@@ -50,8 +51,8 @@ def phase_flow(
         phase_id,
         source,
         flow_key,
-        static.output.structure,
-        static.output.output.energy_per_atom,
+        fields(static.output).structure,
+        fields(static.output).output.energy_per_atom,
         static.uuid,
     )
     flow = Flow([*calculations, record], name=f"phase {phase_id}")

@@ -8,6 +8,7 @@ from pymatgen.core import Structure
 from ionsieve.errors import IonSieveError
 from ionsieve.workflows.backends.base import Backend
 from ionsieve.workflows.documents import Arrangement, MaterialDocument, RelaxedArrangement
+from ionsieve.workflows.references import fields
 from ionsieve.workflows.stages.context import Candidate, neutral
 
 #: A failed relaxation is recorded, it does not fail the composition.
@@ -79,9 +80,8 @@ def relax_and_static(
 ) -> tuple[list[Flow | Job], Job]:
     """Return the relaxation and the static calculation after it: all jobs, and the last."""
     relaxation = backend.relax(structure, name=f"relax {name}")
-    static = backend.static(
-        relaxation.output.structure, name=f"static {name}", prev_dir=relaxation.output.dir_name
-    )
+    relaxed = fields(relaxation.output)
+    static = backend.static(relaxed.structure, name=f"static {name}", prev_dir=relaxed.dir_name)
     return [relaxation, static], static
 
 
@@ -108,8 +108,8 @@ def relaxation_flow(
     selection = select_lowest(
         candidate,
         relaxed,
-        [static.output.output.energy_per_atom for static in statics],
-        [static.output.structure for static in statics],
+        [fields(static.output).output.energy_per_atom for static in statics],
+        [fields(static.output).structure for static in statics],
         volumes,
         ranking_uuid,
     )

@@ -1,0 +1,220 @@
+"""The whole funnel on a real Slurm: FireWorks, MPI ranking, a killed job, a job cut short."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from pymatgen.core import Lattice, Structure
+
+import local_slurm
+from local_slurm import LocalSlurm
+from mongo_server import MongoServer
+
+PASSWORD = "s3cr-et"
+PROGRAMS = Path(sys.executable).parent
+MOLECULAR_DYNAMICS = {
+    "temperature_k": 900,
+    "equilibration_ps": 1,
+    "look_ps": 8,
+    "stop_early": False,
+    "min_sigma_s_cm": 1e-9,
+}
+#: A chemical system of few phases, one composition, one arrangement.
+SETTINGS = {
+    "name": "tiny",
+    "mobile_ion": "Na+",
+    "mothers": {"files": ["Na2S.cif"]},
+    "doping": {"levels": ["1/8"], "rules": [{"host": "S2-", "dopants": ["Cl-"]}]},
+    "supercell": {"n_ions": 90},
+    "ewald": {"keep": 1, "seconds": 60},
+    "relax": {"double_relax": False},
+    "hull": {"max_e_hull_ev_atom": 5.0},
+    "short_md": {
+        **MOLECULAR_DYNAMICS,
+        "timestep_fs": 4,
+        "length_ps": 8,
+        "max_length_ps": 8,
+        "segment_ps": 4,
+    },
+    "long_md": {
+        **MOLECULAR_DYNAMICS,
+        "timestep_fs": 1,
+        "length_ps": 24,
+        "max_length_ps": 24,
+        "segment_ps": 24,
+        "max_relative_error": 100,
+    },
+    "compute": {"workers": 2},
+}
+COLUMNS = [
+    "composition_id",
+    "passed",
+    "e_hull_ev_atom",
+    "sigma_short_s_cm",
+    "sigma_long_s_cm",
+]
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    if absent := local_slurm.missing():
+        pytest.skip(f"Slurm is not installed: {', '.join(absent)}")
+    pytest.importorskip("mpi4py")
+    with LocalSlurm(tmp_path_factory.mktemp("slurm"), cpus=4) as slurm:
+        yield slurm
+
+
+class Cluster:
+    """A login node: its commands, with the settings that ``hpc-init`` wrote."""
+
+    def __init__(self, folder, slurm, server):
+        self.folder, self.slurm = folder, slurm
+        self.launches = folder / "launches"
+        self.launches.mkdir()
+        self.environment = {
+            **os.environ,
+            **slurm.environment,
+            "IONSIEVE_MONGO_PASSWORD": PASSWORD,
+            "FW_CONFIG_FILE": str(folder / "site" / "FW_config.yaml"),
+        }
+        self.environment["PATH"] = f"{PROGRAMS}{os.pathsep}{self.environment['PATH']}"
+        values = {
+            "environment": PROGRAMS.parent,
+            "mongo_host": server.host,
+            "mongo_port": server.port,
+            "mongo_user": server.user,
+            "queue": "batch",
+            "ranks_per_node": 1,
+            "walltime": "00:20:00",
+        }
+        options = [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
+        self.run("ionsieve", "hpc-init", "slurm", "site", *options)
+        self._hurry()
+
+    def run(self, *command, folder=None, timeout=120):
+        done = subprocess.run(
+            command,
+            cwd=folder or self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+        assert PASSWORD not in done.stdout + done.stderr
+        return done.stdout
+
+    def _hurry(self):
+        """Notice killed jobs soon, and let the scheduler's signal reach Python."""
+        settings = self.folder / "site" / "FW_config.yaml"
+        changes = {"PING_TIME_SECS": 2, "RUN_EXPIRATION_SECS": 15, "QUEUE_UPDATE_INTERVAL": 0}
+        settings.write_text(yaml.safe_dump({**yaml.safe_load(settings.read_text()), **changes}))
+        adapter = self.folder / "site" / "my_qadapter.yaml"
+        changes = {"rocket_launch": "exec rlaunch singleshot"}
+        adapter.write_text(yaml.safe_dump({**yaml.safe_load(adapter.read_text()), **changes}))
+
+    def submit(self):
+        return json.loads(self.run("ionsieve", "submit", "screening.yaml", "--json"))
+
+    @contextlib.contextmanager
+    def launcher(self):
+        """Hand every job that is ready to Slurm, as long as this lasts."""
+        command = ("qlaunch", "--reserve", "rapidfire", "--nlaunches", "infinite", "--sleep", "1")
+        with (self.folder / "qlaunch.log").open("w") as log:
+            process = subprocess.Popen(
+                command, cwd=self.launches, env=self.environment, stdout=log, stderr=log
+            )
+            try:
+                yield
+            finally:
+                process.kill()
+                process.wait()
+
+    def jobs(self):
+        """Return (number, name) of the running batch jobs."""
+        lines = self.slurm.run("squeue", "--noheader", "--states=R", "--format=%i %200j")
+        return [tuple(line.split(maxsplit=1)) for line in lines.splitlines()]
+
+    def folder_of(self, job):
+        return Path(self.slurm.describe(job)["WorkDir"])
+
+
+def mock_vasp_steps(folder):
+    """Return the ionic steps that the calculation below a batch job's folder has made."""
+    with contextlib.suppress(OSError):
+        return sum(" F= " in line for line in (folder / "OSZICAR").read_text().splitlines())
+    return 0
+
+
+def disturb(cluster, disturbed):
+    """Kill one calculation, and signal one long run as Slurm does before its limit."""
+    for job, name in cluster.jobs():
+        if "killed" not in disturbed and (cluster.folder_of(job) / "OUTCAR").exists():
+            cluster.slurm.run("scancel", "--signal=KILL", "--full", job)
+            disturbed["killed"] = name
+        elif "signalled" in disturbed or not name.startswith("long"):
+            continue
+        elif mock_vasp_steps(cluster.folder_of(job)) > 200:
+            cluster.slurm.run("scancel", "--signal=USR1", "--batch", job)
+            disturbed["signalled"] = name
+
+
+def results(folder, environment=None):
+    command = [PROGRAMS / "ionsieve", "query", "screening.yaml", "--json"]
+    command += ["--columns", ",".join(COLUMNS)]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.mpi
+@pytest.mark.timeout(900)
+def test_funnel_on_slurm_finds_what_a_local_run_finds(slurm, tmp_path):
+    sulfide = Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(6.526), ["S", "Na"], [[0, 0, 0], [0.25, 0.25, 0.25]]
+    )
+    local, remote = tmp_path / "local", tmp_path / "remote"
+    for folder in (local, remote):
+        folder.mkdir()
+        sulfide.to(filename=str(folder / "Na2S.cif"))
+    (local / "screening.yaml").write_text(yaml.safe_dump(SETTINGS))
+    subprocess.run(
+        [PROGRAMS / "ionsieve", "run", "screening.yaml"], cwd=local, check=True, timeout=300
+    )
+    with MongoServer(user="ion", password=PASSWORD) as server:
+        cluster = Cluster(remote, slurm, server)
+        sections = yaml.safe_load((remote / "site" / "screening_sections.yaml").read_text())
+        compute = sections["compute"]
+        compute["resources"]["ranking"].update(ranks=2)
+        (remote / "screening.yaml").write_text(
+            yaml.safe_dump({**SETTINGS, "store": sections["store"], "compute": compute})
+        )
+        disturbed, n_rerun = {}, 0
+        with cluster.launcher():
+            while True:
+                submitted = cluster.submit()
+                n_rerun += len(submitted["rerun"])
+                if set(submitted["flows"]) <= {"completed", "failed"} and not submitted["added"]:
+                    break
+                for _ in range(20):
+                    disturb(cluster, disturbed)
+                    time.sleep(0.2)
+        assert submitted["flows"].get("failed", 0) == 0
+        assert set(disturbed) == {"killed", "signalled"}
+        assert n_rerun == 1
+        (expected,), (found,) = results(local), results(remote, cluster.environment)
+        assert found["composition_id"] == expected["composition_id"]
+        for column in COLUMNS[1:]:
+            assert found[column] == pytest.approx(expected[column], rel=1e-6), column
+        assert found["passed"]
+        log = next(cluster.launches.rglob("ranking.log"))
+        assert log.with_name("ranking.json").exists()
+        pieces = list(cluster.launches.rglob("earlier_pieces.json*"))
+        assert len(pieces) == 1
