@@ -119,7 +119,7 @@ def status(queue: WorkflowQueue, screening: Screening, n_documents: int) -> None
             for n in range(present, n_documents)
         )
         while batch := [d for d, _ in zip(documents, range(5000), strict=False)]:
-            job_store.docs_store.update(batch, key=["uuid", "index"])
+            job_store.docs_store._collection.insert_many(batch)
         start = time.perf_counter()
         queue.flows()
         refresh_collections(screening)

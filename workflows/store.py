@@ -34,6 +34,9 @@ def open_job_store(screening: Screening) -> JobStore:
     # None on the screening: few differ in it, and a planner might prefer it to the document.
     for field in ("document", "flow_key", "composition_id"):
         job_store.ensure_index(f"metadata.{field}")
+    # MongoDB doesn't index a store's key by itself.
+    job_store.ensure_index("uuid")
+    blobs.ensure_index("blob_uuid")
     blobs.ensure_index("job_uuid")
     return job_store
 
