@@ -64,12 +64,10 @@ def plot_msd(result: TransportResult, ax: Axes | None = None) -> Axes:
 
 def _headline(result: TransportResult) -> str:
     low, high = result.diffusivity_ci95_cm2_s
+    first = f"{result.species}, {result.temperature_k:g} K, {result.verdict.replace('_', ' ')}"
     if result.verdict == "upper_bound":
-        return f"{result.species}, {result.temperature_k:g} K: D < {high:.1e} cm²/s"
-    return (
-        f"{result.species}, {result.temperature_k:g} K: D = {result.diffusivity_cm2_s:.2e} "
-        f"({low:.1e} to {high:.1e}) cm²/s, {result.verdict.replace('_', ' ')}"
-    )
+        return f"{first}\nD < {high:.1e} cm²/s"
+    return f"{first}\nD = {result.diffusivity_cm2_s:.2e} ({low:.1e} to {high:.1e}) cm²/s"
 
 
 def plot_windows(result: TransportResult, ax: Axes | None = None) -> Axes:

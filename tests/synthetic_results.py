@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import uuid as uuids
@@ -11,6 +12,10 @@ from datetime import datetime, timedelta
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
+from ionsieve.md_analysis import Trajectory, analyze
+from ionsieve.md_analysis.arrhenius import ArrheniusPoint, fit_arrhenius
+from ionsieve.md_analysis.stored import to_plain
+from ionsieve.md_analysis.van_hove import radial_distribution, van_hove
 from ionsieve.workflows.config import Screening
 from ionsieve.workflows.documents import (
     Arrangement,
@@ -73,6 +78,46 @@ def curve(diffusivity_cm2_s):
         "fit_lags_ps": [2.0, 20.0],
         "fit_offset_angstrom2": 0.4,
     }
+
+
+@functools.cache
+def walk():
+    """Return a random walk beside a framework, and its analysis."""
+    rng = np.random.default_rng(0)
+    path = np.cumsum(rng.normal(0, 0.1, (500, 12, 3)), axis=0)
+    path[:, 6:] = 3.0 * np.arange(6)[:, None] + rng.normal(0, 0.1, (500, 6, 3))
+    run = Trajectory.from_arrays(path, 18 * np.eye(3), ["Na"] * 6 + ["S"] * 6, 50.0)
+    return run, analyze(run, species="Na", temperature_k=300)
+
+
+def analysis(diffusivity_cm2_s, verdict):
+    """Return the stored analysis of a run with this diffusivity."""
+    plain = walk()[1].to_dict()
+    ends = [0.7 * diffusivity_cm2_s, 1.4 * diffusivity_cm2_s]
+    return plain | {
+        "verdict": verdict,
+        "diffusivity_cm2_s": diffusivity_cm2_s,
+        "diffusivity_ci95_cm2_s": ends,
+        "msd": curve(diffusivity_cm2_s),
+    }
+
+
+@functools.cache
+def mechanism():
+    """Return the stored surroundings and van Hove function."""
+    run = walk()[0]
+    return {
+        "radial_distribution": to_plain(radial_distribution(run, "Na", "S")),
+        "van_hove": to_plain(van_hove(run, "Na")),
+    }
+
+
+@functools.cache
+def arrhenius():
+    """Return the stored fit of a barrier of 0.21 eV."""
+    law = {t: 1e-3 * math.exp(-0.21 / (8.617e-5 * t)) for t in (500.0, 700.0, 900.0)}
+    points = [ArrheniusPoint(t, d, (0.8 * d, 1.3 * d)) for t, d in law.items()]
+    return to_plain(fit_arrhenius(points))
 
 
 @dataclass
@@ -252,7 +297,7 @@ class Imagined:
         )
         return self.writer.write(document, "hull", f"{key}-{composition.composition_id}")
 
-    def transport(self, composition, stage, sigma, key="md-1", verdict="diffusing", analysis=None):
+    def transport(self, composition, stage, sigma, key="md-1", verdict="diffusing"):
         passed = sigma >= 1e-3 and verdict == "diffusing"
         diffusivity = sigma * 2.4e-6 / 1e-3
         document = TransportDocument(
@@ -273,7 +318,8 @@ class Imagined:
             sigma_ne_s_cm=sigma,
             sigma_ne_ci95_s_cm=(0.7 * sigma, 1.4 * sigma),
             haven_ratio=0.6,
-            analysis=analysis or {"verdict": verdict, "msd": curve(diffusivity)},
+            analysis=analysis(diffusivity, verdict),
+            mechanism=mechanism(),
             passed=passed,
             gate_reasons=[] if passed else [f"sigma {sigma:.1e} S/cm is below 1e-03 S/cm"],
             segment_uuids=["segment-1"],
@@ -293,6 +339,7 @@ class Imagined:
             sigma_300k_ci95_s_cm=(0.7 * sigma, 1.4 * sigma),
             activation_energy_ev=0.21,
             activation_energy_ci95_ev=(0.17, 0.25),
+            arrhenius=arrhenius(),
             provenance=provenance(),
         )
         return self.writer.write(document, "conductor", f"{key}-{composition.composition_id}")

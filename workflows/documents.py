@@ -275,6 +275,9 @@ class TransportDocument(Document):
     sigma_collective_s_cm: float | None = None
     haven_ratio: float | None = None
     analysis: dict[str, Any] = Field(description="the full result of md_analysis.analyze")
+    mechanism: dict[str, Any] = Field(
+        default_factory=dict, description="radial_distribution and van_hove of md_analysis"
+    )
     passed: bool
     gate_reasons: list[str]
     segment_uuids: list[str]
@@ -295,4 +298,5 @@ class ConductorDocument(Document):
     sigma_300k_is_extrapolated: bool = False
     activation_energy_ev: float | None = None
     activation_energy_ci95_ev: tuple[float, float] | None = None
+    arrhenius: dict[str, Any] | None = Field(None, description="the fit of md_analysis.arrhenius")
     provenance: Provenance

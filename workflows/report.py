@@ -31,11 +31,12 @@ from ionsieve.workflows.report_figures import (
     hull_figure,
     svg_uri,
 )
-from ionsieve.workflows.store import open_job_store, store_name
+from ionsieve.workflows.report_runs import StoredRun, pictures, read_runs
+from ionsieve.workflows.store import store_name
 
 #: Rows of the near misses shown when nothing has passed.
 _NEAR_MISSES = 10
-#: Runs whose mean squared displacements are drawn.
+#: Runs whose mean squared displacements are drawn together.
 _DISPLACEMENTS = 6
 
 Document = Mapping[str, Any]
@@ -51,7 +52,7 @@ class Results:
     conductors: list[dict[str, Any]]
     phases: list[dict[str, Any]]
     counts: list[StageCount]
-    displacements: list[tuple[str, dict[str, Any]]]
+    runs: list[StoredRun]
 
     @property
     def accepted(self) -> list[dict[str, Any]]:
@@ -90,27 +91,8 @@ def read_results(screening: Screening) -> Results:
         conductors=conductors,
         phases=query(screening, collection="phases", sort="phase_id"),
         counts=count_stages(compositions, work.running),
-        displacements=_displacements(screening, conductors),
+        runs=read_runs(screening, conductors),
     )
-
-
-def _displacements(
-    screening: Screening, conductors: Iterable[Document]
-) -> list[tuple[str, dict[str, Any]]]:
-    """Return label and displacement curve of the best few, from their longest run."""
-    best: dict[str, str] = {}
-    for document in conductors:
-        runs = [name for name in ("long_md", "short_md") if name in document["provenance"]]
-        if runs and len(best) < _DISPLACEMENTS:
-            run = runs[0]
-            label = f"{document['host_formula']}, {run.replace('_md', ' run')}"
-            best[document["provenance"][run]["uuid"]] = label
-    with open_job_store(screening) as job_store:
-        found = job_store.query(
-            {"uuid": {"$in": list(best)}}, properties=["uuid", "output.analysis.msd"]
-        )
-        curves = {raw["uuid"]: raw["output"].get("analysis", {}).get("msd") for raw in found}
-    return [(label, curves[uuid]) for uuid, label in best.items() if curves.get(uuid)]
 
 
 _COMPOSITION_COLUMNS = (
@@ -169,6 +151,7 @@ def render(results: Results) -> str:
         correlation=correlate(results.conductors),
         correlation_left_out=_left_out(results.conductors),
         figures=_figures(results),
+        runs=[(run, pictures(run)) for run in results.runs],
     )
 
 
@@ -217,8 +200,9 @@ def _figures(results: Results) -> dict[str, str]:
                 long.min_sigma_s_cm,
             )
         )
-    if results.displacements:
-        figures["displacements"] = svg_uri(displacement_figure(results.displacements))
+    curves = [(run.label, run.curve) for run in results.runs[:_DISPLACEMENTS] if run.curve]
+    if curves:
+        figures["displacements"] = svg_uri(displacement_figure(curves))
     return figures
 
 

@@ -23,6 +23,7 @@ from ionsieve.workflows.query import query
 from ionsieve.workflows.refresh import work_of
 from ionsieve.workflows.report import chemical, significant, write_report
 from ionsieve.workflows.report_figures import funnel_figure
+from ionsieve.workflows.report_runs import MAX_RUNS
 from ionsieve.workflows.store import open_job_store
 from synthetic_results import Imagined, compositions, screening
 
@@ -74,7 +75,9 @@ def test_a_full_report_is_self_contained_and_shows_every_number(settings, job_st
     Imagined(job_store).run()
     build_collections(settings, job_store, {"Na3SbS4-cubic_W-1_8": "<b>SCF</b> & more", "WS3": "x"})
     page = report(settings, tmp_path)
-    assert len(page.sources) == 4
+    # Four figures of the screening, five of each of the best runs.
+    assert len(page.sources) == 4 + 5 * MAX_RUNS
+    assert (tmp_path / "report.html").stat().st_size < 5e6
     assert all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
     passed = query(settings, "passed", "-sigma_long_s_cm")
     assert f"{len(passed)} of 32 compositions passed all gates" in page.text

@@ -6,6 +6,7 @@ from jobflow import Flow, JobConfig, OnMissing, job
 from pymatgen.core import Structure
 
 from ionsieve.md_analysis.arrhenius import ArrheniusPoint, fit_arrhenius
+from ionsieve.md_analysis.stored import to_plain
 from ionsieve.workflows.documents import ConductorDocument, Look, TransportDocument
 from ionsieve.workflows.stages.context import Candidate
 from ionsieve.workflows.stages.molecular_dynamics import molecular_dynamics_flow
@@ -44,6 +45,7 @@ def conclude(
     usable = [run for run in runs if run.verdict in ("diffusing", "upper_bound")]
     if len({run.temperature_k for run in usable if run.verdict == "diffusing"}) >= 2:
         fit = fit_arrhenius([_point(run) for run in usable])
+        extra["arrhenius"] = to_plain(fit)
         extra["activation_energy_ev"] = fit.activation_energy_ev
         extra["activation_energy_ci95_ev"] = fit.activation_energy_ci95_ev
         if room is None:
