@@ -5,14 +5,19 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import yaml
+from monty.json import MontyEncoder
 from pymatgen.core import Lattice, Structure
 
 import local_slurm
+from ionsieve.workflows.backends import get_backend
+from ionsieve.workflows.backends.pieces import read_segment
+from ionsieve.workflows.config import Screening
 from local_slurm import LocalSlurm
 from mongo_server import MongoServer
 
@@ -45,9 +50,9 @@ SETTINGS = {
     "long_md": {
         **MOLECULAR_DYNAMICS,
         "timestep_fs": 1,
-        "length_ps": 24,
-        "max_length_ps": 24,
-        "segment_ps": 24,
+        "length_ps": 60,
+        "max_length_ps": 60,
+        "segment_ps": 60,
         "max_relative_error": 100,
     },
     "compute": {"workers": 2},
@@ -165,6 +170,24 @@ def disturb(cluster, disturbed):
             disturbed["signalled"] = name
 
 
+@contextlib.contextmanager
+def disturbing(cluster, disturbed):
+    """Disturb all the time: submitting takes as long as some jobs."""
+    end = threading.Event()
+
+    def go_on():
+        while not end.wait(0.3):
+            disturb(cluster, disturbed)
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+
+
 def results(folder, environment=None):
     command = [PROGRAMS / "ionsieve", "query", "screening.yaml", "--json"]
     command += ["--columns", ",".join(COLUMNS)]
@@ -197,15 +220,13 @@ def test_funnel_on_slurm_finds_what_a_local_run_finds(slurm, tmp_path):
             yaml.safe_dump({**SETTINGS, "store": sections["store"], "compute": compute})
         )
         disturbed, n_rerun = {}, 0
-        with cluster.launcher():
+        with cluster.launcher(), disturbing(cluster, disturbed):
             while True:
                 submitted = cluster.submit()
                 n_rerun += len(submitted["rerun"])
                 if set(submitted["flows"]) <= {"completed", "failed"} and not submitted["added"]:
                     break
-                for _ in range(20):
-                    disturb(cluster, disturbed)
-                    time.sleep(0.2)
+                time.sleep(2)
         assert submitted["flows"].get("failed", 0) == 0
         assert set(disturbed) == {"killed", "signalled"}
         assert n_rerun == 1
@@ -218,3 +239,56 @@ def test_funnel_on_slurm_finds_what_a_local_run_finds(slurm, tmp_path):
         assert log.with_name("ranking.json").exists()
         pieces = list(cluster.launches.rglob("earlier_pieces.json*"))
         assert len(pieces) == 1
+
+
+#: Runs one job; what would replace it waits for the next batch job.
+ONE_JOB = """\
+import json
+from pathlib import Path
+
+from jobflow import JobStore
+from monty.json import MontyDecoder, MontyEncoder
+from ionsieve.workflows.sqlite_store import SQLiteStore
+
+store = JobStore(SQLiteStore("results.sqlite", "jobs"))
+store.connect()
+waiting = Path("job.json")
+response = json.loads(waiting.read_text(), cls=MontyDecoder).run(store=store)
+waiting.unlink()
+if response.replace:
+    waiting.write_text(json.dumps(response.replace.jobs[0], cls=MontyEncoder))
+else:
+    Path("folder.txt").write_text(response.output.dir_name.split(":", 1)[-1])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_run_stops_at_slurms_signal_before_the_limit_and_goes_on(slurm, tmp_path):
+    salt = Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    )
+    n_steps, interval = 72_000, 60
+    job = get_backend(Screening(mothers={"files": ["-"]}, doping=SETTINGS["doping"]), "long_md").md(
+        salt.make_supercell(3), 600, 1.0, n_steps, frame_interval=interval
+    )
+    (tmp_path / "job.json").write_text(json.dumps(job, cls=MontyEncoder))
+    (tmp_path / "one_job.py").write_text(ONE_JOB)
+    n_jobs = 0
+    while (tmp_path / "job.json").exists():
+        n_jobs += 1
+        piece = tmp_path / f"piece-{n_jobs}"
+        piece.mkdir()
+        for name in ("job.json", "results.sqlite"):
+            if (tmp_path / name).exists():
+                (tmp_path / name).rename(piece / name)
+        number = slurm.submit(
+            f"cd {piece}\nexec {sys.executable} ../one_job.py", "--time=1", "--signal=B:USR1@60"
+        )
+        assert slurm.wait(number, seconds=200) == "COMPLETED"
+        for name in ("job.json", "results.sqlite"):
+            if (piece / name).exists():
+                (piece / name).rename(tmp_path / name)
+    assert n_jobs > 1
+    folder = Path((piece / "folder.txt").read_text())
+    assert read_segment(folder, 1.0, interval).n_frames == n_steps // interval
