@@ -17,6 +17,7 @@ from ionsieve.errors import InputError
 from ionsieve.workflows.backends import get_backend
 from ionsieve.workflows.backends.mock_vasp.backend import MockVaspBackend
 from ionsieve.workflows.backends.mock_vasp.faults import VARIABLE
+from ionsieve.workflows.backends.pieces import BatchLimitHandler
 from ionsieve.workflows.backends.vasp import VaspBackend, VaspSettings
 from ionsieve.workflows.config import Screening
 
@@ -209,7 +210,12 @@ def test_missing_potentials_are_named_with_the_remedy(monkeypatch, folder):
 def test_real_vasp_keeps_walltime_and_overrides(salt):
     settings = VaspSettings(walltime_seconds=3600, incar={"NPAR": 4}, md_incar={"ALGO": "VeryFast"})
     maker = VaspBackend(settings).md(salt, 600, 2.0, 100, seed=5, frame_interval=5).maker
-    assert maker.run_vasp_kwargs["wall_time"] == 3600
+    (limit,) = (
+        handler
+        for handler in maker.run_vasp_kwargs["handlers"]
+        if isinstance(handler, BatchLimitHandler)
+    )
+    assert (limit.wall_time, limit.buffer_time) == (3600, 300)
     generator = maker.input_set_generator
     assert (generator.start_temp, generator.time_step, generator.nsteps) == (600, 2.0, 100)
     tags = generator.user_incar_settings

@@ -14,7 +14,7 @@ from ionsieve.workflows.backends.vasp import VaspBackend, VaspSettings
 
 _PROGRAM = "ionsieve-mock-vasp"
 #: Custodian's polling in seconds, made for runs of days, and polls between looks at the outputs.
-_POLLING_SECONDS, _POLLS_PER_MONITORING = 0.1, 100
+_POLLING_SECONDS, _POLLS_PER_MONITORING = 0.1, 30
 #: The stand-in writes several times a second.
 _FROZEN_AFTER_SECONDS = 120.0
 #: Full records (structure, forces, stress) that a segment of molecular dynamics leaves.
