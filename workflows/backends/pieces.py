@@ -228,5 +228,6 @@ def _contains(folder: Path, words: str) -> bool:
 
 
 def _count_steps(folder: Path) -> int:
+    """Return the ionic steps of a relaxation or a molecular dynamics run; both write F=."""
     with zopen(zpath(str(folder / "OSZICAR")), "rt", encoding="utf-8") as file:
-        return sum(" T= " in str(line) for line in file)
+        return sum(" F= " in str(line) for line in file)

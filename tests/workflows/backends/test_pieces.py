@@ -129,6 +129,9 @@ def test_relaxation_in_pieces_ends_where_the_uninterrupted_one_does(run):
     energies = [o[max(o)].output.energy_per_atom for o in (whole, pieces)]
     assert energies[0] == pytest.approx(energies[1], abs=2e-4)
     assert pieces[1].output.energy_per_atom > energies[1] + 1e-3
+    # Counted, or many short pieces would look like no progress.
+    ((_, n_steps),) = _earlier(folder_of(pieces[2]))
+    assert n_steps >= 1
 
 
 def test_no_progress_is_an_error_with_the_remedy():
