@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fireworks.utilities import fw_serializers
 
 import local_slurm
 from ionsieve.workflows.cli import main
@@ -20,13 +19,6 @@ USER, PASSWORD = "me", "s3cr:t p@ss/ü"
 MOCK = ("--set", "vasp_std=ionsieve-mock-vasp", "--set", "vasp_gam=ionsieve-mock-vasp")
 HAS_MPI = importlib.util.find_spec("mpi4py") is not None
 OFFLINE = ("secret files", "FireWorks' settings", "queue adapter", "shell scripts")
-
-
-@pytest.fixture(autouse=True)
-def _adapter_is_known(monkeypatch):
-    """Spare FireWorks the search through its own tests, which --strict-markers refuses."""
-    module = "fireworks.user_objects.queue_adapters.common_adapter"
-    monkeypatch.setitem(fw_serializers.SAVED_FW_MODULES, "CommonAdapter", module)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 import yaml
 from atomate2.settings import Atomate2Settings
 from fireworks import Firework, FWorker, LaunchPad, ScriptTask
-from fireworks.utilities import fw_serializers
 from fireworks.utilities.fw_serializers import load_object, load_object_from_file
 
 from ionsieve.errors import InputError, IonSieveError
@@ -44,13 +43,6 @@ FILES = {
 #: As `resources.manager_config` words it.
 ASKED = {"nodes": 2, "ntasks": 96, "ntasks_per_node": 48, "walltime": "06:00:00"}
 PASSWORD = 'pä"s: \\{{x}}$$y'
-
-
-@pytest.fixture(autouse=True)
-def _adapter_is_known(monkeypatch):
-    """Spare FireWorks the search through its own tests, which --strict-markers refuses."""
-    module = "fireworks.user_objects.queue_adapters.common_adapter"
-    monkeypatch.setitem(fw_serializers.SAVED_FW_MODULES, "CommonAdapter", module)
 
 
 def required(found):

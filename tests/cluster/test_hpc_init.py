@@ -7,18 +7,10 @@ import sys
 
 import pytest
 import yaml
-from fireworks.utilities import fw_serializers
 
 from ionsieve.workflows.cli import hpc_init, main
 
 PASSWORD = "tr1cky: \"pass'word"
-
-
-@pytest.fixture(autouse=True)
-def _adapter_is_known(monkeypatch):
-    """Spare FireWorks the search through its own tests, which --strict-markers refuses."""
-    module = "fireworks.user_objects.queue_adapters.common_adapter"
-    monkeypatch.setitem(fw_serializers.SAVED_FW_MODULES, "CommonAdapter", module)
 
 
 @pytest.fixture

@@ -168,6 +168,14 @@ def run_check(name: str, check: Callable[[], str], passwords: Iterable[str] = ()
     return Check(name, result.outcome, seen, result.remedy)
 
 
+def run_checks(
+    folder: ClusterFolder, checks: Iterable[tuple[str, Callable[[], str]]]
+) -> list[Check]:
+    """Return the outcomes of named checks, with the folder's passwords hidden."""
+    passwords = folder.passwords()
+    return [run_check(name, check, passwords) for name, check in checks]
+
+
 def check_files(path: Path) -> list[Check]:
     """Check the files of a folder: permissions, FireWorks' settings, scripts and the batch script.
 
@@ -177,14 +185,13 @@ def check_files(path: Path) -> list[Check]:
         It is not a folder written by hpc-init.
     """
     folder = ClusterFolder.read(path)
-    passwords = folder.passwords()
     checks: list[tuple[str, Callable[[], str]]] = [
         ("secret files", lambda: _check_permissions(folder)),
         ("FireWorks' settings", lambda: _check_fireworks(folder)),
         ("queue adapter", lambda: _check_adapter(folder)),
         ("shell scripts", lambda: _check_scripts(folder)),
     ]
-    return [run_check(name, check, passwords) for name, check in checks]
+    return run_checks(folder, checks)
 
 
 def _check_permissions(folder: ClusterFolder) -> str:

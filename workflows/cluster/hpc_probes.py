@@ -20,7 +20,7 @@ from ionsieve.workflows.cluster.hpc_checks import (
     check_files,
     read_mapping,
     render_job,
-    run_check,
+    run_checks,
     write_script,
 )
 
@@ -49,7 +49,6 @@ def check_folder(path: Path) -> list[Check]:
         It is not a folder written by hpc-init.
     """
     folder = ClusterFolder.read(path)
-    passwords = folder.passwords()
     python = _AskedOnce(folder)
     checks: list[tuple[str, Callable[[], str]]] = [
         ("LaunchPad", lambda: _check_launchpad(folder)),
@@ -61,7 +60,7 @@ def check_folder(path: Path) -> list[Check]:
         ("potentials", lambda: _check_potentials(folder, python)),
         ("MPI", lambda: _check_mpi(folder)),
     ]
-    return [*check_files(path), *(run_check(name, check, passwords) for name, check in checks)]
+    return [*check_files(path), *run_checks(folder, checks)]
 
 
 def _check_launchpad(folder: ClusterFolder) -> str:

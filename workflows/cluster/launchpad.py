@@ -87,7 +87,7 @@ class WorkflowQueue:
         found = list(
             self.launchpad.workflows.find(
                 {"metadata.ionsieve_store": self.store},
-                {"metadata": 1, "nodes": 1, "links": 1, "fw_states": 1, "name": 1},
+                {"metadata": 1, "nodes": 1, "links": 1, "fw_states": 1},
                 sort=[("nodes", 1)],
             )
         )
