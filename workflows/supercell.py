@@ -1,7 +1,7 @@
 """Near-cubic supercells in which wanted numbers of ions are whole.
 
 All sublattices of a crystal with a given number of cells are its Hermite normal forms; each is
-reduced to its shortest vectors and compared with a cube.
+reduced to its shortest vectors, made as square as can be and compared with a cube.
 """
 
 from __future__ import annotations
@@ -23,6 +23,17 @@ _ORIENTATIONS = np.array(
         for order in itertools.permutations(range(3))
         for signs in itertools.product((1, -1), repeat=3)
         if np.linalg.det(matrix := np.diag(signs)[list(order)]) > 0
+    ],
+    dtype=np.int64,
+)
+
+#: Every change of one vector by another, or by both others, once.
+_CHANGES = np.array(
+    [
+        np.eye(3, dtype=np.int64) + np.outer(np.eye(3, dtype=np.int64)[row], added)
+        for row in range(3)
+        for added in itertools.product((-1, 0, 1), repeat=3)
+        if added[row] == 0 and any(added)
     ],
     dtype=np.int64,
 )
@@ -117,7 +128,7 @@ def most_cubic(lattice: Float, n_cells: int) -> tuple[float, Int]:
 def _most_cubic(rows: tuple[tuple[float, ...], ...], n_cells: int) -> tuple[float, Int]:
     """Search for :func:`most_cubic`; one mother asks for the same sizes again and again."""
     lattice = np.array(rows)
-    matrices = _reduce(lattice, _hermite_normal_forms(n_cells))
+    matrices = _square(lattice, _reduce(lattice, _hermite_normal_forms(n_cells)))
     deviations = np.round(cube_deviation(matrices @ lattice), 8)
     equal = matrices[deviations == deviations.min()]
     oriented = _ORIENTATIONS[None] @ (equal * np.sign(np.linalg.det(equal))[:, None, None])[:, None]
@@ -180,3 +191,32 @@ def _reduce(lattice: Float, matrices: Int) -> Int:
         after = np.sort(np.linalg.norm(matrices @ lattice, axis=2), axis=1)
         if np.all(after.sum(axis=1) > before.sum(axis=1) - 1e-8):
             return matrices
+
+
+def _square(lattice: Float, matrices: Int) -> Int:
+    """Change the vectors of reduced supercells as long as that brings them nearer to a cube.
+
+    The shortest vectors are not always the squarest: a slightly longer one may stand more upright.
+    Supercells that cannot win are left out: the squared lengths over V^(2/3) sum to 3 for a cube,
+    no vectors have a smaller sum than the shortest, and an excess t means a deviation of at least
+    t / sqrt(3).
+    """
+    deviations = cube_deviation(matrices @ lattice)
+    volumes = np.abs(np.linalg.det(matrices @ lattice))
+    excess = ((matrices @ lattice) ** 2).sum(axis=(1, 2)) / volumes ** (2 / 3) - 3
+    may_win = excess / np.sqrt(3) <= deviations.min() + 1e-9
+    matrices, deviations = matrices[may_win], deviations[may_win]
+    while True:
+        trials = _CHANGES[None] @ matrices[:, None]
+        trial_deviations = cube_deviation(trials @ lattice)
+        best = trial_deviations.argmin(axis=1)[:, None]
+        least = np.take_along_axis(trial_deviations, best, axis=1)[:, 0]
+        nearer = least < deviations - 1e-10
+        if not nearer.any():
+            return matrices
+        matrices = np.where(
+            nearer[:, None, None],
+            np.take_along_axis(trials, best[:, :, None, None], axis=1)[:, 0],
+            matrices,
+        )
+        deviations = np.minimum(deviations, least)
