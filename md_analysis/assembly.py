@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ionsieve.errors import InputError
+from ionsieve.md_analysis.storage import room
 from ionsieve.md_analysis.trajectory import Trajectory
 from ionsieve.md_analysis.unwrapping import BLOCK_FRAMES, Unwrapper
-
-#: Paths larger than this go to a temporary file that is mapped into memory.
-MEMORY_LIMIT_BYTES = 4 << 30
 
 
 @dataclass
@@ -25,16 +22,13 @@ class FrameStream:
     species : tuple of str
     unwrapped : bool
         The frames are paths already.
-    memory_limit_bytes : int
-        Above it, blocks are kept in a temporary file, removed when the trajectory is.
     """
 
     species: tuple[str, ...]
     unwrapped: bool = False
-    memory_limit_bytes: int = MEMORY_LIMIT_BYTES
     _unwrapper: Unwrapper = field(init=False, repr=False)
     _pending: NDArray[np.float64] = field(init=False, repr=False)
-    _blocks: list[NDArray[np.float32]] = field(init=False, repr=False, default_factory=list)
+    _blocks: list[NDArray[np.floating]] = field(init=False, repr=False, default_factory=list)
     _cells: list[NDArray[np.float64]] = field(init=False, repr=False, default_factory=list)
     _n_pending: int = field(init=False, repr=False, default=0)
 
@@ -62,8 +56,7 @@ class FrameStream:
     def _flush(self) -> None:
         block = self._pending[: self._n_pending]
         shape = (len(self.species), 3, self._n_pending)
-        bytes_so_far = 4 * len(self.species) * 3 * self.n_frames
-        out = _room(shape, bytes_so_far > self.memory_limit_bytes)
+        out = room(shape, held_bytes=sum(b.nbytes for b in self._blocks))
         self._unwrapper.add(block, out)
         self._blocks.append(out)
         self._n_pending = 0
@@ -88,7 +81,7 @@ class FrameStream:
         if self._n_pending:
             self._flush()
         shape = (len(self.species), 3, self.n_frames)
-        paths = _room(shape, 4 * int(np.prod(shape)) > self.memory_limit_bytes)
+        paths = room(shape)
         start = 0
         self._blocks.reverse()
         while self._blocks:
@@ -111,11 +104,3 @@ class FrameStream:
             return first
         cells = np.array(self._cells)
         return first if np.ptp(cells, axis=0).max() < 1e-9 else cells
-
-
-def _room(shape: tuple[int, ...], on_disk: bool) -> NDArray[np.float32]:
-    if not on_disk:
-        return np.empty(shape, dtype=np.float32)
-    with tempfile.NamedTemporaryFile(prefix="ionsieve-") as file:
-        # The mapping keeps the data alive after the name is gone.
-        return np.memmap(file, dtype=np.float32, mode="w+", shape=shape)

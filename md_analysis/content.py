@@ -1,19 +1,18 @@
-"""Bytes of a file: mapped into memory if plain, unpacked if gzipped."""
+"""Bytes of a file, mapped into memory; a gzipped one is unpacked to a temporary file first."""
 
 from __future__ import annotations
 
 import mmap
+import tempfile
 import zlib
 from pathlib import Path
 
 from ionsieve.errors import InputError
-
-#: A file mapped into memory, or unpacked.
-Content = bytes | mmap.mmap
+from ionsieve.md_analysis.storage import no_room
 
 
-def read_bytes(path: Path) -> tuple[Content, tuple[str, ...]]:
-    """Return a file's bytes, mapped if plain, unpacked if gzipped, and notes on what is missing.
+def read_bytes(path: Path) -> tuple[mmap.mmap, tuple[str, ...]]:
+    """Return a file's bytes, unpacked if gzipped, and notes on what is missing.
 
     Raises
     ------
@@ -31,20 +30,24 @@ def read_bytes(path: Path) -> tuple[Content, tuple[str, ...]]:
     return _unpack(path)
 
 
-def _unpack(path: Path) -> tuple[bytes, tuple[str, ...]]:
+def _unpack(path: Path) -> tuple[mmap.mmap, tuple[str, ...]]:
     """Unpack gzip as far as it goes; a run killed by its walltime leaves half a file."""
-    parts: list[bytes] = []
     unpacker = zlib.decompressobj(wbits=31)
-    with path.open("rb") as file:
-        while packed := file.read(1 << 20):
-            try:
-                parts.append(unpacker.decompress(packed))
+    with path.open("rb") as packed_file, tempfile.TemporaryFile(buffering=0) as file:
+        try:
+            while packed := packed_file.read(1 << 20):
+                file.write(unpacker.decompress(packed))
                 while unpacker.eof and unpacker.unused_data:  # several members, as bgzip writes
                     rest = unpacker.unused_data
                     unpacker = zlib.decompressobj(wbits=31)
-                    parts.append(unpacker.decompress(rest))
-            except zlib.error:
-                break
+                    file.write(unpacker.decompress(rest))
+        except zlib.error:
+            pass  # what came before is used
+        except OSError as error:
+            raise no_room(file.tell(), error) from error
+        if not file.tell():
+            raise InputError(f"{path} is no gzip file or has nothing in it")
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if unpacker.eof:
-        return b"".join(parts), ()
-    return b"".join(parts), (f"{path.name} is cut or damaged; used as far as it can be unpacked",)
+        return content, ()
+    return content, (f"{path.name} is cut or damaged; used as far as it can be unpacked",)

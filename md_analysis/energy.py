@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ionsieve.errors import InputError
-from ionsieve.md_analysis.content import Content, read_bytes
+from ionsieve.md_analysis.content import read_bytes
 
 if TYPE_CHECKING:
     from ionsieve.md_analysis.trajectory import Trajectory
@@ -137,7 +138,7 @@ def read_energy_drift(path: str | Path, trajectory: Trajectory) -> EnergyDrift |
     return energy_drift(energies, trajectory.timestep_fs / per_frame, trajectory.n_ions)
 
 
-def vasprun_drift(content: Content, step_fs: float, n_ions: int) -> EnergyDrift | None:
+def vasprun_drift(content: mmap.mmap, step_fs: float, n_ions: int) -> EnergyDrift | None:
     """Return the drift of the energies in the text of a vasprun.xml.
 
     Raises
@@ -149,7 +150,7 @@ def vasprun_drift(content: Content, step_fs: float, n_ions: int) -> EnergyDrift 
 
 
 def _energies(
-    content: Content, step: re.Pattern[bytes], order: tuple[int, ...]
+    content: mmap.mmap, step: re.Pattern[bytes], order: tuple[int, ...]
 ) -> NDArray[np.float64]:
     try:
         found = [[float(numbers[i]) for i in order] for numbers in step.findall(content)]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ionsieve.md_analysis.diffusivity import climb
 from ionsieve.md_analysis.displacement import paths
-from ionsieve.md_analysis.jumps import find_jumps, smooth
+from ionsieve.md_analysis.jumps import SMOOTHING_PS, find_jumps, smooth
 from ionsieve.md_analysis.trajectory import Trajectory
 
 #: An ion this far from every site its species had at the start has left its site.
@@ -97,10 +97,12 @@ def examine(
     """
     framework = np.setdiff1d(np.arange(trajectory.n_ions), mobile)
     labels = np.array(trajectory.species)[framework]
-    walks = paths(trajectory, framework, drift)
-    dt_ps = trajectory.timestep_fs / 1e3
-    smoothed = smooth(walks, dt_ps)
-    start, end = smoothed[:, 0], smoothed[:, -1]
+    walks = {
+        label: paths(trajectory, framework[labels == label], drift) for label in sorted(set(labels))
+    }
+    start, end = np.empty((2, len(framework), 3))
+    for label, of_species in walks.items():
+        start[labels == label], end[labels == label] = _ends(of_species, trajectory.timestep_fs)
     between = _distances(start, start, trajectory.mean_cell)
     np.fill_diagonal(between, np.inf)
     late = _distances(end, end, trajectory.mean_cell)
@@ -108,14 +110,23 @@ def examine(
         _examine_species(
             label,
             labels == label,
-            walks[labels == label],
+            of_species,
             (start, end),
             (between, late),
             labels,
             trajectory,
         )
-        for label in sorted(set(labels))
+        for label, of_species in walks.items()
     )
+
+
+def _ends(
+    walks: NDArray[np.floating], timestep_fs: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return first and last positions, both averaged, (n_ions, 3) each."""
+    dt_ps = timestep_fs / 1e3
+    width = max(1, min(round(SMOOTHING_PS / dt_ps), walks.shape[2]))
+    return smooth(walks[:, :, :width], dt_ps)[:, 0], smooth(walks[:, :, -width:], dt_ps)[:, 0]
 
 
 def _examine_species(
@@ -142,7 +153,7 @@ def _examine_species(
             and ladder.diffusivity.interval()[0] > 0
         )
     return FrameworkSpecies(
-        species=label,
+        species=str(label),
         n_ions=len(walks),
         off_site_fraction=float((to_sites > _OFF_SITE_ANGSTROM).mean()),
         kept_neighbours=_kept(between[0], between[1], chosen, labels != label),

@@ -109,10 +109,10 @@ def find_jumps(
         Motion within this distance of an ion's mean position is no jump; above the amplitude of
         vibrations, below the distance of sites.
     """
-    smoothed = smooth(paths, timestep_fs / 1e3)
     counts = np.zeros((len(paths), 3))
-    for ion, path in enumerate(smoothed):
-        _follow(path, reach_angstrom, 20, counts[ion])
+    for ion in range(len(paths)):
+        smoothed = smooth(paths[ion : ion + 1], timestep_fs / 1e3)
+        _follow(smoothed[0], reach_angstrom, 20, counts[ion])
     n_jumps = counts[:, 0].sum()
     length = float(np.sqrt(counts[:, 2].sum() / n_jumps)) if n_jumps else float("nan")
     return Jumps(

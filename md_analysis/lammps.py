@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from ionsieve.errors import InputError
 from ionsieve.md_analysis.assembly import FrameStream
 from ionsieve.md_analysis.byte_numbers import parse_rows
-from ionsieve.md_analysis.content import Content, read_bytes
+from ionsieve.md_analysis.content import read_bytes
 from ionsieve.md_analysis.trajectory import Trajectory
 from ionsieve.md_analysis.xdatcar import cut_note
 
@@ -101,7 +102,7 @@ def read_lammps_dump(
     )
 
 
-def _read_header(content: Content, position: int) -> _Header | None:
+def _read_header(content: mmap.mmap, position: int) -> _Header | None:
     """Read the nine lines before a frame's rows; None if they are cut."""
     end = position
     for _ in range(9):
@@ -145,7 +146,7 @@ def _order(buffer: NDArray[np.uint8], header: _Header) -> NDArray[np.intp]:
 
 
 def _species(
-    content: Content, header: _Header, type_species: tuple[str, ...] | None
+    content: mmap.mmap, header: _Header, type_species: tuple[str, ...] | None
 ) -> tuple[str, ...]:
     end = content.find(_ITEM, header.start)
     text = bytes(content[header.start : end if end >= 0 else len(content)]).decode("ascii")

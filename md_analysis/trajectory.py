@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ionsieve.errors import InputError
 from ionsieve.md_analysis.energy import EnergyDrift
+from ionsieve.md_analysis.storage import room
 from ionsieve.md_analysis.unwrapping import BLOCK_FRAMES, Unwrapper
 
 #: Two frames closer than this (largest displacement of an ion, Angstrom) may be one frame twice.
@@ -125,7 +126,7 @@ class Trajectory:
                 f"positions have shape {array.shape}; they must be (n_frames, n_ions, 3)"
             )
         n_frames, n_ions, _ = array.shape
-        out = np.empty((n_ions, 3, n_frames), dtype=array.dtype)
+        out = room((n_ions, 3, n_frames), array.dtype)
         frame_zero = cls(
             out, cells, tuple(species), timestep_fs, md_timestep_fs, temperature_k
         )  # checks shapes before the work
@@ -298,10 +299,14 @@ def _append(first: Trajectory, second: Trajectory, number: int) -> Trajectory:
             f"segment {number} starts {rms_gap:.2f} Angstrom (rms) from where the one before "
             f"ends (limit {_LARGEST_GAP_ANGSTROM:g}); give the segments of one run in order"
         )
-    moved = second.fractional + shift[:, :, None].astype(second.fractional.dtype)
+    dtype = np.result_type(first.fractional, second.fractional)
+    joined = room((first.n_ions, 3, keep + second.n_frames), dtype)
+    joined[:, :, :keep] = first.fractional[:, :, :keep]
+    for ion, path in enumerate(second.fractional):
+        joined[ion, :, keep:] = path + shift[ion, :, None].astype(path.dtype)
     return replace(
         first,
-        fractional=np.concatenate([first.fractional[:, :, :keep], moved], axis=2),
+        fractional=joined,
         cell=_joined_cells(first, keep, second),
         notes=first.notes + second.notes,
     )

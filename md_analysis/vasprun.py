@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from ionsieve.errors import InputError
 from ionsieve.md_analysis.assembly import FrameStream
 from ionsieve.md_analysis.byte_numbers import parse_rows
-from ionsieve.md_analysis.content import Content, read_bytes
+from ionsieve.md_analysis.content import read_bytes
 from ionsieve.md_analysis.energy import vasprun_drift
 from ionsieve.md_analysis.trajectory import Trajectory
 from ionsieve.md_analysis.xdatcar import cut_note
@@ -70,7 +71,9 @@ def _number(pattern: re.Pattern[str], text: str) -> float | None:
     return float(found.group(1)) if found else None
 
 
-def _read_steps(content: Content, start: int, species: tuple[str, ...]) -> tuple[FrameStream, bool]:
+def _read_steps(
+    content: mmap.mmap, start: int, species: tuple[str, ...]
+) -> tuple[FrameStream, bool]:
     """Read each calculation's last structure; True with it if the text ends inside one."""
     buffer = np.frombuffer(content, dtype=np.uint8)
     stream = FrameStream(species)

@@ -91,21 +91,21 @@ def velocity_spectrum(trajectory: Trajectory, species: str) -> Spectrum | None:
     if n_frames < 64:
         return None
     cell = trajectory.mean_cell
-    path = np.einsum("ict,cd->idt", trajectory.fractional[ions, :, :n_frames], cell)
-    step = np.diff(path, axis=2)
     dt_fs = trajectory.timestep_fs
     segment = int(np.clip(round(_SEGMENT_PS * 1e3 / dt_fs), 32, n_frames - 1))
-    frequency, power = scipy.signal.welch(
-        step, fs=1 / dt_fs, nperseg=segment, detrend=False, axis=2
-    )
-    power = power.sum(axis=(0, 1))
+    power, speeds_squared = np.zeros(segment // 2 + 1), 0.0
+    for ion in ions:
+        path = cell.T @ trajectory.fractional[ion, :, :n_frames]
+        step = np.diff(path, axis=1)
+        frequency, of_ion = scipy.signal.welch(step, fs=1 / dt_fs, nperseg=segment, detrend=False)
+        power += of_ion.sum(axis=0)
+        speeds_squared += float(((path[:, 2:] - path[:, :-2]) ** 2).mean()) / len(ions)
     density = np.maximum(power - _BAND_PROMINENCE * np.median(power[1:]), 0.0)
     # First difference has the gain 2 sin(w dt / 2), a derivative would have w dt.
     phase = np.pi * frequency * dt_fs
     density[1:] *= (phase[1:] / np.sin(np.minimum(phase[1:], 0.5 * np.pi))) ** 2
     density[frequency * WAVENUMBER_PER_FS < 20] = 0.0  # drift and diffusion, no vibration
-    central = path[:, :, 2:] - path[:, :, :-2]
-    speed_squared = 3 * float((central**2).mean()) / (2 * dt_fs) ** 2 * 1e10  # (m/s)^2
+    speed_squared = 3 * speeds_squared / (2 * dt_fs) ** 2 * 1e10  # (m/s)^2
     mass_kg = float(atomic_masses((species,))[0]) * const.atomic_mass
     return Spectrum(
         species,

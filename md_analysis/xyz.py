@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from ionsieve.errors import InputError
 from ionsieve.md_analysis.assembly import FrameStream
 from ionsieve.md_analysis.byte_numbers import parse_rows
-from ionsieve.md_analysis.content import Content, read_bytes
+from ionsieve.md_analysis.content import read_bytes
 from ionsieve.md_analysis.trajectory import Trajectory
 from ionsieve.md_analysis.xdatcar import cut_note
 
@@ -88,7 +89,7 @@ def _finish(
     )
 
 
-def _head(content: Content, position: int, path: Path) -> tuple[int, str, int] | None:
+def _head(content: mmap.mmap, position: int, path: Path) -> tuple[int, str, int] | None:
     """Return number of ions, comment and start of the rows; None if cut, zero ions at the end."""
     middle = content.find(b"\n", position) + 1
     start = content.find(b"\n", middle) + 1
@@ -104,7 +105,7 @@ def _head(content: Content, position: int, path: Path) -> tuple[int, str, int] |
     return n_ions, bytes(content[middle:start]).decode("utf-8", errors="replace"), start
 
 
-def _species(content: Content, start: int, n_ions: int, path: Path) -> tuple[str, ...]:
+def _species(content: mmap.mmap, start: int, n_ions: int, path: Path) -> tuple[str, ...]:
     found, position = [], start
     for _ in range(n_ions):
         end = content.find(b"\n", position)

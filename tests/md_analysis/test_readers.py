@@ -231,19 +231,3 @@ def test_nonsense_is_one_clear_error(name, content, tmp_path):
 def test_a_missing_file_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         read_trajectory(tmp_path / "XDATCAR", OPTIONS)
-
-
-def test_large_trajectories_are_kept_on_disk(reference):
-    from ionsieve.md_analysis.assembly import FrameStream
-
-    stream = FrameStream(tuple(reference.species), memory_limit_bytes=1000)
-    for frame in wrapped(reference):
-        stream.slot()[:] = frame
-        stream.take(reference.cell)
-    found = stream.finish(2.0)
-    assert isinstance(found.fractional, np.memmap)
-    expected = Trajectory.from_arrays(reference.positions, reference.cell, reference.species, 2.0)
-    moved = found.fractional - found.fractional[:, :, :1]
-    np.testing.assert_allclose(
-        moved, expected.fractional - expected.fractional[:, :, :1], atol=1e-6
-    )
