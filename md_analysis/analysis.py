@@ -22,7 +22,7 @@ from ionsieve.md_analysis.diagnosis import (
 from ionsieve.md_analysis.diffusivity import CM2_S_PER_ANGSTROM2_PS, Ladder, climb
 from ionsieve.md_analysis.displacement import drift, mean_squared_displacement, paths
 from ionsieve.md_analysis.framework import FrameworkSpecies, examine
-from ionsieve.md_analysis.jumps import Jumps, find_jumps
+from ionsieve.md_analysis.jumps import Jumps
 from ionsieve.md_analysis.trajectory import Trajectory
 from ionsieve.md_analysis.vibrations import TimestepCheck, check_timestep
 
@@ -177,11 +177,10 @@ def analyze(
     moving, reference = drift(trajectory, mobile)
     walks = paths(trajectory, mobile, moving)
     ladder = climb(walks, trajectory.timestep_fs)
-    jumps = find_jumps(walks, trajectory.timestep_fs)
+    jumps = ladder.jumps
     has_framework = len(mobile) < trajectory.n_ions
     evidence = Evidence(
         ladder=ladder,
-        jumps=jumps,
         framework=examine(trajectory, mobile, moving) if has_framework else (),
         timestep=check_timestep(trajectory, temperature, fastest_phonon_thz),
         n_mobile=len(mobile),
@@ -290,7 +289,7 @@ def _collective(charges: Collective | None, factor: float) -> dict[str, Any]:
 
 def _correlation_factor(ladder: Ladder, evidence: Evidence) -> float | None:
     """D over that of as many uncorrelated jumps; None without jumps."""
-    jumps = evidence.jumps
+    jumps = ladder.jumps
     if not jumps.n_jumps:
         return None
     rate = jumps.n_jumps / (evidence.n_mobile * evidence.length_ps)

@@ -11,7 +11,6 @@ import scipy.stats
 
 from ionsieve.md_analysis.diffusivity import Estimate, Ladder
 from ionsieve.md_analysis.framework import LINDEMANN_MELTING, FrameworkSpecies
-from ionsieve.md_analysis.jumps import Jumps
 from ionsieve.md_analysis.vibrations import TimestepCheck
 
 if TYPE_CHECKING:
@@ -73,7 +72,6 @@ class Evidence:
     """What a verdict is based on; lengths in ps, diffusivities in Angstrom^2/ps."""
 
     ladder: Ladder
-    jumps: Jumps
     framework: tuple[FrameworkSpecies, ...]
     timestep: TimestepCheck | None
     n_mobile: int
@@ -124,19 +122,17 @@ def judge(evidence: Evidence, limits: Limits = DEFAULT_LIMITS) -> Judgement:
         bound, reason = unseen
         return Judgement("upper_bound", (reason, *warnings), (0.0, bound), None)
     doubts = _doubts(evidence, limits)
-    required = _required_length(evidence.ladder.diffusivity, evidence.length_ps)
+    ladder, jumps = evidence.ladder, evidence.ladder.jumps
+    required = _required_length(ladder.diffusivity, evidence.length_ps)
     if doubts:
-        trusted = _established(evidence.ladder) and evidence.jumps.n_onward >= limits.n_onward
+        trusted = _established(ladder) and jumps.n_onward >= limits.n_onward
         bound = poisson_bound(
-            evidence.jumps.n_jumps,
-            evidence.jump_length_angstrom,
-            evidence.n_mobile * evidence.length_ps,
+            jumps.n_jumps, evidence.jump_length_angstrom, evidence.n_mobile * evidence.length_ps
         )
         interval = (low if trusted else 0.0, high if trusted else max(high, bound))
         return Judgement("not_converged", (*doubts, *warnings), interval, required)
-    jumps = evidence.jumps
     reason = (
-        f"diffusive from {evidence.ladder.slope.window.lag_frames[0]} frames on; "
+        f"diffusive from {ladder.slope.window.lag_frames[0]} frames on; "
         f"{jumps.n_jumps} jumps, {jumps.n_onward} of them onward"
     )
     return Judgement("diffusing", (reason, *warnings), (low, high), required)
@@ -180,7 +176,7 @@ def _warnings(evidence: Evidence, limits: Limits) -> list[str]:
 
 def _unseen(evidence: Evidence, limits: Limits) -> tuple[float, str] | None:
     """Return the bound and the reason if no diffusion was seen."""
-    jumps = evidence.jumps
+    jumps = evidence.ladder.jumps
     ion_ps = evidence.n_mobile * evidence.length_ps
     isolated = jumps.n_jumps <= limits.n_isolated
     rattling = (
@@ -216,7 +212,7 @@ def _slope_change(ladder: Ladder) -> float:
 
 
 def _doubts(evidence: Evidence, limits: Limits) -> tuple[str, ...]:
-    ladder, jumps = evidence.ladder, evidence.jumps
+    ladder, jumps = evidence.ladder, evidence.ladder.jumps
     found = []
     if len(ladder.slopes) < limits.n_windows:
         found.append(f"{evidence.length_ps:.3g} ps is too short to tell diffusion from rattling")

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
+from ionsieve.md_analysis.jumps import Jumps, find_jumps
 from ionsieve.md_analysis.ladder import Coupling, Slope, Window, fit_slope, windows
 
 #: Angstrom^2/ps in cm^2/s.
@@ -16,6 +17,9 @@ CM2_S_PER_ANGSTROM2_PS = 1e-4
 
 #: Shortest lag of the ladder: beyond the vibrations of a solid.
 SHORTEST_LAG_PS = 0.5
+
+#: Degrees of freedom granted to the error that a walk of independent jumps would have.
+_MODEL_DOF = 2.0
 
 #: Degrees of freedom granted to the comparison of two windows.
 _LEAST_COMPARISON_DOF = 5.0
@@ -68,19 +72,40 @@ class Ladder:
         First window whose slope agrees with every longer one.
     chosen : int
         Window whose slope is reported.
+    jumps : Jumps
+        Of the same paths.
+    length_ps : float
     """
 
     slopes: tuple[Slope, ...]
     onset: int
     chosen: int
+    jumps: Jumps
+    length_ps: float
 
     @cached_property
     def estimates(self) -> tuple[Estimate, ...]:
         """Diffusivity of each window, Angstrom^2/ps."""
         return tuple(
-            estimate(s.diffusivity_angstrom2_ps, s.scalar_residuals, s.window, s.coupling)
+            estimate(
+                s.diffusivity_angstrom2_ps,
+                s.scalar_residuals,
+                s.window,
+                s.coupling,
+                self._expected_variance(s),
+            )
             for s in self.slopes
         )
+
+    def _expected_variance(self, slope: Slope) -> float:
+        """Variance of the diffusivity from one walker that jumps at random times.
+
+        A Brownian walker's, and the scatter of the number of jumps: D is known no better than
+        6 D t / a^2 jumps of length a can be counted.
+        """
+        value = max(slope.diffusivity_angstrom2_ps, 0.0)
+        length = self.jumps.length_angstrom if self.jumps.n_jumps else 0.0
+        return slope.walker_variance + value * length**2 / (6 * self.length_ps)
 
     @property
     def slope(self) -> Slope:
@@ -111,7 +136,11 @@ class Ladder:
 
 
 def estimate(
-    value: float, residuals: NDArray[np.float64], window: Window, coupling: Coupling
+    value: float,
+    residuals: NDArray[np.float64],
+    window: Window,
+    coupling: Coupling,
+    expected_variance: float | None = None,
 ) -> Estimate:
     """Return the value with a standard error clustered both by ion and by time.
 
@@ -121,10 +150,15 @@ def estimate(
     in the scatter between blocks of time (neighbouring blocks with Bartlett weights) beyond the
     blocks of each ion and beyond what moves together, and is added where it is positive.
 
+    The scatter of a few walkers is itself known badly, and runs in which it came out too small
+    would be believed too much. What a model expects of one walker counts as a few more of them.
+
     Parameters
     ----------
     residuals : (n_ions, n_blocks) float64
         They sum to zero.
+    expected_variance : float, optional
+        Variance of the value from one walker.
 
     References
     ----------
@@ -147,6 +181,10 @@ def estimate(
     v_independent, v_ion = squares / (n_ions - 1), squares / ion_dof
     together = v_ion - v_independent
     common = max(v_time - _bartlett(residuals, bandwidth) / bias - together, 0.0)
+    if expected_variance is not None:
+        expected = expected_variance / coupling.n_independent(n_ions)
+        v_ion = (ion_dof * v_ion + _MODEL_DOF * expected) / (ion_dof + _MODEL_DOF)
+        ion_dof += _MODEL_DOF
     total = v_ion + common
     if total == 0:
         return Estimate(value, 0.0, time_dof)
@@ -187,7 +225,9 @@ def climb(
         for i in range(len(slopes))
         if all(_agree(slopes[i], longer) for longer in slopes[i + 1 :])
     )
-    return Ladder(slopes, onset, min(onset + 1, len(slopes) - 1))
+    chosen = min(onset + 1, len(slopes) - 1)
+    length_ps = (paths.shape[2] - 1) * timestep_ps
+    return Ladder(slopes, onset, chosen, find_jumps(paths, timestep_fs), length_ps)
 
 
 def _agree(short: Slope, long: Slope) -> bool:

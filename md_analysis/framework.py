@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ionsieve.md_analysis.diffusivity import climb
 from ionsieve.md_analysis.displacement import paths
-from ionsieve.md_analysis.jumps import SMOOTHING_PS, find_jumps, smooth
+from ionsieve.md_analysis.jumps import SMOOTHING_PS, smooth
 from ionsieve.md_analysis.trajectory import Trajectory
 
 #: An ion this far from every site its species had at the start has left its site.
@@ -146,10 +146,9 @@ def _examine_species(
     if trajectory.n_frames >= 40:
         ladder = climb(walks, trajectory.timestep_fs)
         value = ladder.diffusivity.value
-        jumps = find_jumps(walks, trajectory.timestep_fs)
         is_diffusing = (
             moved > _ROTATION_ANGSTROM
-            and jumps.n_onward > _OFF_SITE_FRACTION * len(walks)
+            and ladder.jumps.n_onward > _OFF_SITE_FRACTION * len(walks)
             and ladder.diffusivity.interval()[0] > 0
         )
     return FrameworkSpecies(

@@ -142,6 +142,9 @@ class Slope:
         Of displacements over the window's shortest lag.
     tensor_angstrom2_ps : (6,) float64
         xx, yy, zz, yz, xz, xy.
+    walker_variance : float
+        Variance of the diffusivity that one Brownian walker with the same MSD would give,
+        (Angstrom^2/ps)^2.
     residuals : (n_ions, n_blocks, 6) float64, Angstrom^2/ps
         Contribution of each ion and block minus its share of the mean; they sum to zero.
     """
@@ -149,6 +152,7 @@ class Slope:
     window: Window
     coupling: Coupling
     tensor_angstrom2_ps: NDArray[np.float64]
+    walker_variance: float
     residuals: NDArray[np.float64]
 
     @property
@@ -179,11 +183,14 @@ def fit_slope(paths: NDArray[np.floating], window: Window, timestep_ps: float) -
         )
     n_origins = counts.sum(axis=0)
     msd = sums.sum(axis=(0, 1)) / (n_ions * n_origins)[:, None]
-    weights = _slope_weights(window, msd[:, :3].sum(axis=1), timestep_ps)
+    weights, variance = _slope_weights(window, msd[:, :3].sum(axis=1), timestep_ps)
     scale = weights / (n_ions * n_origins)
     residuals = np.einsum("k,ibkc->ibc", scale, sums)
     residuals -= np.einsum("k,bk,kc->bc", scale, counts, msd)
-    return Slope(window, _coupling(paths, window), weights @ msd, residuals)
+    # Three directions, and as many independent origins as lags were laid out for.
+    n_fine = n_origins.mean() * window.stride * _ORIGINS_PER_LAG / window.lag_frames[0]
+    steady = variance / (3 * n_fine)
+    return Slope(window, _coupling(paths, window), weights @ msd, steady, residuals)
 
 
 def _coupling(paths: NDArray[np.floating], window: Window) -> Coupling:
@@ -212,11 +219,12 @@ def _coupling(paths: NDArray[np.floating], window: Window) -> Coupling:
 
 def _slope_weights(
     window: Window, msd: NDArray[np.float64], timestep_ps: float
-) -> NDArray[np.float64]:
+) -> tuple[NDArray[np.float64], float]:
     """Return weights w with D_ab = sum_k w_k <da db>_k, blind to a constant offset.
 
     Generalised least squares with the covariance of a diffusing particle seen with white noise
-    (its vibration); the covariance sets the weights only.
+    (its vibration). Also returned is the variance of D along one axis, times the number of time
+    origins if there are ten per shortest lag.
 
     References
     ----------
@@ -229,7 +237,8 @@ def _slope_weights(
     per_lag = max(2 * slope * lags_ps[0], 0.02 * msd[0] / 3, 1e-30)
     covariance = _covariance(len(lags_ps), max(offset, 0.0) / per_lag)
     weighted = np.linalg.solve(covariance, design)
-    return np.linalg.solve(design.T @ weighted, weighted.T)[0]
+    weights = np.linalg.solve(design.T @ weighted, weighted.T)[0]
+    return weights, float(weights @ covariance @ weights) * per_lag**2
 
 
 def _covariance(n_lags: int, offset: float) -> NDArray[np.float64]:
