@@ -6,6 +6,7 @@ import mmap
 import tempfile
 import zlib
 from pathlib import Path
+from typing import IO
 
 from ionsieve.errors import InputError
 from ionsieve.md_analysis.storage import no_room
@@ -18,6 +19,8 @@ def read_bytes(path: Path) -> tuple[mmap.mmap, tuple[str, ...]]:
     ------
     InputError
         If the file can't be read or is empty.
+    IonSieveError
+        If the disk has no room for what is unpacked.
     """
     try:
         with path.open("rb") as file:
@@ -32,22 +35,30 @@ def read_bytes(path: Path) -> tuple[mmap.mmap, tuple[str, ...]]:
 
 def _unpack(path: Path) -> tuple[mmap.mmap, tuple[str, ...]]:
     """Unpack gzip as far as it goes; a run killed by its walltime leaves half a file."""
-    unpacker = zlib.decompressobj(wbits=31)
-    with path.open("rb") as packed_file, tempfile.TemporaryFile(buffering=0) as file:
-        try:
-            while packed := packed_file.read(1 << 20):
-                file.write(unpacker.decompress(packed))
-                while unpacker.eof and unpacker.unused_data:  # several members, as bgzip writes
-                    rest = unpacker.unused_data
-                    unpacker = zlib.decompressobj(wbits=31)
-                    file.write(unpacker.decompress(rest))
-        except zlib.error:
-            pass  # what came before is used
-        except OSError as error:
-            raise no_room(file.tell(), error) from error
-        if not file.tell():
-            raise InputError(f"{path} is no gzip file or has nothing in it")
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if unpacker.eof:
+    try:
+        with path.open("rb") as packed, tempfile.TemporaryFile() as file:
+            whole = _inflate(packed, file)
+            file.flush()
+            if not file.tell():
+                raise InputError(f"{path} is no gzip file or has nothing in it")
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise no_room(f"the unpacked {path.name}", error) from error
+    if whole:
         return content, ()
     return content, (f"{path.name} is cut or damaged; used as far as it can be unpacked",)
+
+
+def _inflate(packed: IO[bytes], out: IO[bytes]) -> bool:
+    """Write what can be unpacked, and return whether that is all."""
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        while piece := packed.read(1 << 20):
+            out.write(unpacker.decompress(piece))
+            while unpacker.eof and unpacker.unused_data:  # several members, as bgzip writes
+                rest = unpacker.unused_data
+                unpacker = zlib.decompressobj(wbits=31)
+                out.write(unpacker.decompress(rest))
+    except zlib.error:
+        return False
+    return unpacker.eof

@@ -24,7 +24,7 @@ def room(
     Parameters
     ----------
     held_bytes : int
-        What belongs to the same data and is in memory already.
+        What belongs to the same data and has its room already.
 
     Raises
     ------
@@ -54,12 +54,12 @@ def _reserve(file: IO[bytes], n_bytes: int) -> None:
         else:
             file.truncate(n_bytes)
     except OSError as error:
-        raise no_room(n_bytes, error) from error
+        raise no_room(f"{n_bytes / 1e9:.1f} GB", error) from error
 
 
-def no_room(n_bytes: int, error: OSError) -> IonSieveError:
+def no_room(what: str, error: OSError) -> IonSieveError:
     """Return the error of a temporary file that could not be written."""
     return IonSieveError(
-        f"no room for {n_bytes / 1e9:.1f} GB in {tempfile.gettempdir()} ({error.strerror}); "
+        f"no room for {what} in {tempfile.gettempdir()} ({error.strerror}); "
         "set TMPDIR to a folder on a larger disk"
     )

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import resource
 import tracemalloc
 
 import numpy as np
@@ -65,6 +66,20 @@ def test_joined_segments_go_to_disk_too(monkeypatch):
     joined = Trajectory.join([run[:120], run[120:]])
     assert isinstance(joined.fractional, np.memmap)
     np.testing.assert_allclose(joined.fractional, run.fractional, atol=1e-6)
+
+
+def test_no_room_to_unpack_is_one_clear_error(tmp_path):
+    path = tmp_path / "XDATCAR.gz"
+    path.write_bytes(gzip.compress(b"0.5 0.5 0.5\n" * 100_000))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(
+            IonSieveError, match=r"no room for the unpacked XDATCAR\.gz in .* TMPDIR"
+        ):
+            read_trajectory(path, OPTIONS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system reserves no disk space")
