@@ -78,8 +78,11 @@ def plot_windows(result: TransportResult, ax: Axes | None = None) -> Axes:
     ends = np.array([w.diffusivity_ci95_cm2_s for w in result.windows])
     errors = np.abs(np.column_stack([values - ends[:, 0], ends[:, 1] - values]).T)
     ax.errorbar(lags, values, errors, fmt="o", ms=4, lw=1, color=COLOURS[0], capsize=2)
-    ax.axvline(result.msd.fit_lags_ps[0], color=COLOURS[1], lw=1.2, label="chosen")
+    chosen = lags == result.msd.fit_lags_ps[0]
+    ax.plot(lags[chosen], values[chosen], "o", ms=7, color=COLOURS[1], label="chosen", zorder=3)
     ax.set_xscale("log")
+    ax.set_xticks(lags, [f"{lag:.3g}" for lag in lags])
+    ax.minorticks_off()
     ax.set_ylim(bottom=min(0.0, 1.1 * float(values.min())))
     ax.set_xlabel("shortest lag of the window (ps)")
     ax.set_ylabel("diffusivity (cm²/s)")
@@ -91,7 +94,7 @@ def plot_displacements(result: TransportResult, ax: Axes | None = None) -> Axes:
     """Draw how far each mobile ion went from start to end, sorted."""
     ax = _axes(ax)
     values = np.sort(result.displacements_angstrom)[::-1]
-    ax.bar(np.arange(1, len(values) + 1), values, width=0.9, color=COLOURS[0])
+    ax.bar(np.arange(1, len(values) + 1), values, width=1.0, lw=0, color=COLOURS[0])
     if result.jump_length_angstrom:
         ax.axhline(result.jump_length_angstrom, color=COLOURS[1], lw=1.2, label="jump length")
         _legend(ax)
