@@ -20,7 +20,7 @@ from ionsieve.md_analysis.diagnosis import (
     judge,
 )
 from ionsieve.md_analysis.diffusivity import CM2_S_PER_ANGSTROM2_PS, Ladder, climb
-from ionsieve.md_analysis.displacement import drift, mean_squared_displacement, paths
+from ionsieve.md_analysis.displacement import drift, ends, mean_squared_displacement, paths
 from ionsieve.md_analysis.framework import FrameworkSpecies, examine
 from ionsieve.md_analysis.jumps import Jumps
 from ionsieve.md_analysis.trajectory import Trajectory
@@ -177,19 +177,19 @@ def analyze(
     moving, reference = drift(trajectory, mobile)
     walks = paths(trajectory, mobile, moving)
     ladder = climb(walks, trajectory.timestep_fs)
-    jumps = ladder.jumps
     has_framework = len(mobile) < trajectory.n_ions
     evidence = Evidence(
         ladder=ladder,
         framework=examine(trajectory, mobile, moving) if has_framework else (),
         timestep=check_timestep(trajectory, temperature, fastest_phonon_thz),
         n_mobile=len(mobile),
-        length_ps=trajectory.length_ps,
-        jump_length_angstrom=_jump_length(jumps, walks[:, :, 0], trajectory.mean_cell),
+        jump_length_angstrom=_jump_length(ladder.jumps, walks[:, :, 0], trajectory.mean_cell),
     )
     judgement = judge(evidence, limits)
     known = has_framework and judgement.verdict != "upper_bound"
     charges = collective(walks, trajectory.timestep_fs, ladder) if known else None
+    jumps = ladder.jumps
+    first, last = ends(walks, max(1, trajectory.n_frames // 20))
     factor = nernst_einstein_factor(len(mobile), trajectory.volume_angstrom3, charge, temperature)
     return TransportResult(
         species=species,
@@ -208,8 +208,8 @@ def analyze(
         n_jumps=jumps.n_jumps,
         n_onward_jumps=jumps.n_onward,
         jump_length_angstrom=jumps.length_angstrom if jumps.n_jumps else None,
-        correlation_factor=_correlation_factor(ladder, evidence),
-        displacements_angstrom=tuple(np.linalg.norm(_net(walks), axis=1).tolist()),
+        correlation_factor=_correlation_factor(ladder),
+        displacements_angstrom=tuple(np.linalg.norm(last - first, axis=1).tolist()),
         framework=evidence.framework,
         timestep_check=evidence.timestep,
         windows=_windows(ladder, trajectory.timestep_fs),
@@ -287,21 +287,13 @@ def _collective(charges: Collective | None, factor: float) -> dict[str, Any]:
     }
 
 
-def _correlation_factor(ladder: Ladder, evidence: Evidence) -> float | None:
+def _correlation_factor(ladder: Ladder) -> float | None:
     """D over that of as many uncorrelated jumps; None without jumps."""
     jumps = ladder.jumps
     if not jumps.n_jumps:
         return None
-    rate = jumps.n_jumps / (evidence.n_mobile * evidence.length_ps)
+    rate = jumps.per_ion.mean() / ladder.length_ps
     return max(ladder.diffusivity.value, 0.0) / (rate * jumps.length_angstrom**2 / 6)
-
-
-def _net(walks: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Displacement of each ion from the first to the last twentieth of the run."""
-    width = max(1, walks.shape[2] // 20)
-    first = walks[:, :, :width].mean(axis=2, dtype=np.float64)
-    last = walks[:, :, -width:].mean(axis=2, dtype=np.float64)
-    return np.asarray(last - first)
 
 
 def _windows(ladder: Ladder, timestep_fs: float) -> tuple[WindowEstimate, ...]:

@@ -56,7 +56,8 @@ class FrameStream:
     def _flush(self) -> None:
         block = self._pending[: self._n_pending]
         shape = (len(self.species), 3, self._n_pending)
-        out = room(shape, held_bytes=sum(b.nbytes for b in self._blocks))
+        n_taken = self.n_frames - self._n_pending
+        out = room(shape, held_bytes=4 * len(self.species) * 3 * n_taken)
         self._unwrapper.add(block, out)
         self._blocks.append(out)
         self._n_pending = 0

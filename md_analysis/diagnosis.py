@@ -9,7 +9,7 @@ import numpy as np
 import scipy.constants as const
 import scipy.stats
 
-from ionsieve.md_analysis.diffusivity import Estimate, Ladder
+from ionsieve.md_analysis.diffusivity import Ladder
 from ionsieve.md_analysis.framework import LINDEMANN_MELTING, FrameworkSpecies
 from ionsieve.md_analysis.vibrations import TimestepCheck
 
@@ -75,7 +75,6 @@ class Evidence:
     framework: tuple[FrameworkSpecies, ...]
     timestep: TimestepCheck | None
     n_mobile: int
-    length_ps: float
     jump_length_angstrom: float
 
 
@@ -109,7 +108,8 @@ def poisson_bound(n_events: int, length_angstrom: float, ion_ps: float) -> float
 
 def judge(evidence: Evidence, limits: Limits = DEFAULT_LIMITS) -> Judgement:
     """Return the verdict on a run; the gravest objection comes first."""
-    low, high = evidence.ladder.diffusivity.interval()
+    ladder, jumps = evidence.ladder, evidence.ladder.jumps
+    low, high = ladder.diffusivity.interval()
     warnings = _warnings(evidence, limits)
     too_long = _timestep_objection(evidence.timestep, limits)
     if too_long:
@@ -122,12 +122,11 @@ def judge(evidence: Evidence, limits: Limits = DEFAULT_LIMITS) -> Judgement:
         bound, reason = unseen
         return Judgement("upper_bound", (reason, *warnings), (0.0, bound), None)
     doubts = _doubts(evidence, limits)
-    ladder, jumps = evidence.ladder, evidence.ladder.jumps
-    required = _required_length(ladder.diffusivity, evidence.length_ps)
+    required = _required_length(ladder)
     if doubts:
         trusted = _established(ladder) and jumps.n_onward >= limits.n_onward
         bound = poisson_bound(
-            jumps.n_jumps, evidence.jump_length_angstrom, evidence.n_mobile * evidence.length_ps
+            jumps.n_jumps, evidence.jump_length_angstrom, evidence.n_mobile * ladder.length_ps
         )
         interval = (low if trusted else 0.0, high if trusted else max(high, bound))
         return Judgement("not_converged", (*doubts, *warnings), interval, required)
@@ -176,8 +175,8 @@ def _warnings(evidence: Evidence, limits: Limits) -> list[str]:
 
 def _unseen(evidence: Evidence, limits: Limits) -> tuple[float, str] | None:
     """Return the bound and the reason if no diffusion was seen."""
-    jumps = evidence.ladder.jumps
-    ion_ps = evidence.n_mobile * evidence.length_ps
+    jumps, length_ps = evidence.ladder.jumps, evidence.ladder.length_ps
+    ion_ps = evidence.n_mobile * length_ps
     isolated = jumps.n_jumps <= limits.n_isolated
     rattling = (
         jumps.n_successions >= limits.n_successions
@@ -193,7 +192,7 @@ def _unseen(evidence: Evidence, limits: Limits) -> tuple[float, str] | None:
         else f"{jumps.n_jumps} jumps, {jumps.n_onward} of them onward (rattling)"
     )
     reason = (
-        f"no diffusion seen: {what} of {evidence.n_mobile} ions in {evidence.length_ps:.3g} ps; "
+        f"no diffusion seen: {what} of {evidence.n_mobile} ions in {length_ps:.3g} ps; "
         f"D < {bound * 1e-4:.1e} cm2/s (95 %) for jumps of {evidence.jump_length_angstrom:.1f} A"
     )
     return bound, reason
@@ -215,7 +214,7 @@ def _doubts(evidence: Evidence, limits: Limits) -> tuple[str, ...]:
     ladder, jumps = evidence.ladder, evidence.ladder.jumps
     found = []
     if len(ladder.slopes) < limits.n_windows:
-        found.append(f"{evidence.length_ps:.3g} ps is too short to tell diffusion from rattling")
+        found.append(f"{ladder.length_ps:.3g} ps is too short to tell diffusion from rattling")
     elif not _established(ladder):
         found.append("the slope of the MSD still changes at the longest lags")
     elif (change := _slope_change(ladder)) > limits.slope_change:
@@ -237,10 +236,10 @@ def _doubts(evidence: Evidence, limits: Limits) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _required_length(diffusivity: Estimate, length_ps: float) -> float | None:
+def _required_length(ladder: Ladder) -> float | None:
     """Length for a 10 % error: errors fall with the square root of the length."""
-    error = diffusivity.relative_error
-    return float(length_ps * (error / 0.1) ** 2) if np.isfinite(error) else None
+    error = ladder.diffusivity.relative_error
+    return float(ladder.length_ps * (error / 0.1) ** 2) if np.isfinite(error) else None
 
 
 @dataclass(frozen=True)

@@ -176,13 +176,14 @@ def estimate(
     if n_ions < 2:
         return Estimate(value, float(np.sqrt(max(v_time, 0.0))), time_dof)
     # Below two walkers nothing can be told from their scatter; v_time then counts.
-    ion_dof = max(coupling.n_independent(n_ions), 2.0) - 1
+    n_walkers = coupling.n_independent(n_ions)
+    ion_dof = max(n_walkers, 2.0) - 1
     squares = n_ions * float((residuals.sum(axis=1) ** 2).sum())
     v_independent, v_ion = squares / (n_ions - 1), squares / ion_dof
     together = v_ion - v_independent
     common = max(v_time - _bartlett(residuals, bandwidth) / bias - together, 0.0)
     if expected_variance is not None:
-        expected = expected_variance / coupling.n_independent(n_ions)
+        expected = expected_variance / n_walkers
         v_ion = (ion_dof * v_ion + _MODEL_DOF * expected) / (ion_dof + _MODEL_DOF)
         ion_dof += _MODEL_DOF
     total = v_ion + common

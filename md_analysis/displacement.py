@@ -72,6 +72,14 @@ def paths(
     return out
 
 
+def ends(
+    paths_angstrom: NDArray[np.floating], n_frames: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return first and last positions, each the mean of so many frames, (n_ions, 3) Angstrom."""
+    first, last = paths_angstrom[:, :, :n_frames], paths_angstrom[:, :, -n_frames:]
+    return first.mean(axis=2, dtype=np.float64), last.mean(axis=2, dtype=np.float64)
+
+
 @dataclass(frozen=True, eq=False)
 class MeanSquaredDisplacement:
     """MSD over all time origins at every lag up to half the run.

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ionsieve.md_analysis.diffusivity import climb
-from ionsieve.md_analysis.displacement import paths
-from ionsieve.md_analysis.jumps import SMOOTHING_PS, smooth
+from ionsieve.md_analysis.displacement import ends, paths
+from ionsieve.md_analysis.jumps import SMOOTHING_PS
 from ionsieve.md_analysis.trajectory import Trajectory
 
 #: An ion this far from every site its species had at the start has left its site.
@@ -101,8 +101,9 @@ def examine(
         label: paths(trajectory, framework[labels == label], drift) for label in sorted(set(labels))
     }
     start, end = np.empty((2, len(framework), 3))
+    width = max(1, round(SMOOTHING_PS * 1e3 / trajectory.timestep_fs))
     for label, of_species in walks.items():
-        start[labels == label], end[labels == label] = _ends(of_species, trajectory.timestep_fs)
+        start[labels == label], end[labels == label] = ends(of_species, width)
     between = _distances(start, start, trajectory.mean_cell)
     np.fill_diagonal(between, np.inf)
     late = _distances(end, end, trajectory.mean_cell)
@@ -118,15 +119,6 @@ def examine(
         )
         for label, of_species in walks.items()
     )
-
-
-def _ends(
-    walks: NDArray[np.floating], timestep_fs: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return first and last positions, both averaged, (n_ions, 3) each."""
-    dt_ps = timestep_fs / 1e3
-    width = max(1, min(round(SMOOTHING_PS / dt_ps), walks.shape[2]))
-    return smooth(walks[:, :, :width], dt_ps)[:, 0], smooth(walks[:, :, -width:], dt_ps)[:, 0]
 
 
 def _examine_species(

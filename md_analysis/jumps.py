@@ -83,18 +83,13 @@ class Jumps:
         return self.n_onward / self.n_successions if self.n_successions else float("nan")
 
 
-def smooth(
-    paths: NDArray[np.floating], timestep_ps: float, window_ps: float = SMOOTHING_PS
-) -> NDArray[np.float64]:
-    """Return block means of the paths, (n_ions, n_blocks, 3) Angstrom."""
-    n_ions, _, n_frames = paths.shape
-    width = max(1, min(round(window_ps / timestep_ps), n_frames))
+def _smooth(path: NDArray[np.floating], timestep_ps: float) -> NDArray[np.float64]:
+    """Return block means of one path (3, n_frames), as (n_blocks, 3) float64 in rows."""
+    n_frames = path.shape[1]
+    width = max(1, min(round(SMOOTHING_PS / timestep_ps), n_frames))
     n_blocks = n_frames // width
-    out = np.empty((n_ions, n_blocks, 3))
-    for ion, path in enumerate(paths):
-        blocks = path[:, : n_blocks * width].reshape(3, n_blocks, width)
-        out[ion] = blocks.mean(axis=2, dtype=np.float64).T
-    return out
+    blocks = path[:, : n_blocks * width].reshape(3, n_blocks, width)
+    return np.ascontiguousarray(blocks.mean(axis=2, dtype=np.float64).T)
 
 
 def find_jumps(
@@ -110,9 +105,8 @@ def find_jumps(
         vibrations, below the distance of sites.
     """
     counts = np.zeros((len(paths), 3))
-    for ion in range(len(paths)):
-        smoothed = smooth(paths[ion : ion + 1], timestep_fs / 1e3)
-        _follow(smoothed[0], reach_angstrom, 20, counts[ion])
+    for ion, path in enumerate(paths):
+        _follow(_smooth(path, timestep_fs / 1e3), reach_angstrom, 20, counts[ion])
     n_jumps = counts[:, 0].sum()
     length = float(np.sqrt(counts[:, 2].sum() / n_jumps)) if n_jumps else float("nan")
     return Jumps(

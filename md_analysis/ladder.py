@@ -187,7 +187,7 @@ def fit_slope(paths: NDArray[np.floating], window: Window, timestep_ps: float) -
     scale = weights / (n_ions * n_origins)
     residuals = np.einsum("k,ibkc->ibc", scale, sums)
     residuals -= np.einsum("k,bk,kc->bc", scale, counts, msd)
-    # Three directions, and as many independent origins as lags were laid out for.
+    # The covariance is that of origins a tenth of the shortest lag apart; three directions.
     n_fine = n_origins.mean() * window.stride * _ORIGINS_PER_LAG / window.lag_frames[0]
     steady = variance / (3 * n_fine)
     return Slope(window, _coupling(paths, window), weights @ msd, steady, residuals)
@@ -223,8 +223,8 @@ def _slope_weights(
     """Return weights w with D_ab = sum_k w_k <da db>_k, blind to a constant offset.
 
     Generalised least squares with the covariance of a diffusing particle seen with white noise
-    (its vibration). Also returned is the variance of D along one axis, times the number of time
-    origins if there are ten per shortest lag.
+    (its vibration). Also returned is the variance of D along one axis times the number of time
+    origins, these a tenth of the shortest lag apart.
 
     References
     ----------

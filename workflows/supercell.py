@@ -201,9 +201,10 @@ def _square(lattice: Float, matrices: Int) -> Int:
     no vectors have a smaller sum than the shortest, and an excess t means a deviation of at least
     t / sqrt(3).
     """
-    deviations = cube_deviation(matrices @ lattice)
-    volumes = np.abs(np.linalg.det(matrices @ lattice))
-    excess = ((matrices @ lattice) ** 2).sum(axis=(1, 2)) / volumes ** (2 / 3) - 3
+    vectors = matrices @ lattice
+    deviations = cube_deviation(vectors)
+    volume = abs(np.linalg.det(vectors[0]))  # the same for all
+    excess = (vectors**2).sum(axis=(1, 2)) / volume ** (2 / 3) - 3
     may_win = excess / np.sqrt(3) <= deviations.min() + 1e-9
     matrices, deviations = matrices[may_win], deviations[may_win]
     while True:
