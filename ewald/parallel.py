@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -21,6 +22,9 @@ from ionsieve.ewald.kernels.arrangements import Pool, new_pool
 #: Variables in which launchers state the number of ranks they started.
 _SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "MPI_LOCALNRANKS")
 _REPORT, _ORDER = 1, 2
+
+#: Launchers drop what a rank wrote just before it aborted; they get this long to pass it on.
+_FORWARDING_SECONDS = 0.5
 
 
 @dataclass
@@ -94,10 +98,9 @@ class Team:
         except BaseException:
             if self.comm is None:
                 raise
-            traceback.print_exc()
-            print(
-                f"error: MPI rank {self.rank} failed; ending the run", file=sys.stderr, flush=True
-            )
+            ending = f"error: MPI rank {self.rank} failed; ending the run"
+            print(traceback.format_exc() + ending, file=sys.stderr, flush=True)
+            time.sleep(_FORWARDING_SECONDS)
             self.comm.Abort(1)
 
     def run(
