@@ -48,6 +48,10 @@ def candidates(place: Place) -> list[NewFlow]:
     return [candidate(place.traces, i) for i in range(N_FLOWS)]
 
 
+def n_executions(place: Place) -> int:
+    return sum(place.executions().values())
+
+
 def children(pid: int) -> list[int]:
     try:
         return [
@@ -134,9 +138,11 @@ def test_killing_the_driver_again_and_again(place: Place, seed: int) -> None:
     n_kills = 0
     while True:
         driver = place.start_driver(candidates(place))
-        # Longer each time, as little happens at first on a busy machine; the last run may finish.
-        wait_s = moment.uniform(0.1, 0.3) * (1 + n_kills / 2)
-        driver.join(wait_s if n_kills < 8 else 120)
+        # So many jobs later, however fast the machine is; the last run may finish.
+        wanted = n_executions(place) + moment.randint(1, 4)
+        while n_kills < 8 and driver.exitcode is None and n_executions(place) < wanted:
+            driver.join(0.002)
+        driver.join(moment.uniform(0, 0.02) if n_kills < 8 else 120)
         if driver.exitcode is not None:
             break
         kill(driver)
@@ -157,7 +163,7 @@ def test_killing_a_worker_again_and_again(place: Place) -> None:
     n_kills = 0
     victims: set[str] = set()
     while driver.exitcode is None:
-        driver.join(moment.uniform(0.05, 0.2))
+        driver.join(moment.uniform(0.005, 0.05))
         # Twice on the same job would fail it, rightly.
         for running in place.queue.running_jobs():
             if running.uuid not in victims and driver.exitcode is None:
