@@ -53,8 +53,11 @@ def standing(outputs: Outputs, failure: str = "") -> Standing:
             output = outputs[stage]
             state, reached = (passed_state if output["passed"] else failed_state), stage
             reasons = list(output["reasons" if stage == "hull" else "gate_reasons"])
+            if not output["passed"]:
+                # A hull energy computed again ends what had got further.
+                break
     passed = all(stage in outputs and bool(outputs[stage]["passed"]) for stage in _GATES)
-    if "conductor" in outputs:
+    if "conductor" in outputs and state not in _FINAL:
         state, reached = "conductor", "conductor"
     if failure and state not in _FINAL:
         state, reasons = "failed", [failure]

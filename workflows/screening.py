@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from math import inf
 from typing import Any
 
 from jobflow import Flow, JobStore, job
@@ -59,6 +60,7 @@ class Funnel:
         self.plan = plan
         self.job_store = job_store
         self._mothers = {mother.mother_id: mother for mother in plan.mothers}
+        self._n_phases: dict[str, int] = {}
 
     def next_flows(self, statuses: Iterable[FlowStatus]) -> list[NewFlow]:
         """Return the flows that can run and are not among the known ones.
@@ -87,11 +89,14 @@ class Funnel:
 
     def own(self, statuses: Iterable[FlowStatus]) -> list[FlowStatus]:
         """Return those of the launcher's flows that the present settings ask for."""
+        statuses = list(statuses)
+        known = {status.key: status.state for status in statuses}
         keys = {
             self._plan_key,
             *self.phases,
             *(candidate.flow_key for candidate in self.candidates.values()),
             *self._conductivity_keys.values(),
+            *(self._renewal_key(name, known) for name in self.candidates),
         }
         return [status for status in statuses if status.key in keys]
 
@@ -201,22 +206,62 @@ class Funnel:
             if any(known.get(key) not in ("completed", "failed") for key in phase_keys):
                 continue
             key = self._conductivity_keys[composition_id]
-            if key in known:
-                continue
             done = [k for k in phase_keys if known[k] == "completed"]
-            failed = [self.phases[k][0] for k in phase_keys if known[k] == "failed"]
-            material, material_uuid = self._stored(MaterialDocument, candidate.flow_key)
-            stored_phases = [self._stored(PhaseDocument, k) for k in done]
-            elements = _elements(candidate.composition.formula)
-            flow = conductivity_flow(
-                candidate.model_copy(update={"flow_key": key}),
-                material,
-                [phase for phase, _ in stored_phases],
-                [material_uuid, *(uuid for _, uuid in stored_phases)],
-                known_missing(elements, self._library),
-                failed,
+            if not self._have_elements(done, composition_id):
+                # No hull without them: waits until the failed phase is retried.
+                continue
+            if key not in known:
+                yield self._conductivity_flow(candidate, known, key)
+            elif self._n_hull_phases(key) < len(done):
+                renewal_key = self._renewal_key(composition_id, known)
+                if renewal_key not in known:
+                    yield self._conductivity_flow(candidate, known, renewal_key, is_renewal=True)
+
+    def _conductivity_flow(
+        self, candidate: Candidate, known: Mapping[str, str], key: str, is_renewal: bool = False
+    ) -> NewFlow:
+        composition_id = candidate.composition.composition_id
+        phase_keys = self._phase_keys[composition_id]
+        material, material_uuid = self._stored(MaterialDocument, candidate.flow_key)
+        stored_phases = [
+            self._stored(PhaseDocument, k) for k in phase_keys if known[k] == "completed"
+        ]
+        flow = conductivity_flow(
+            # A renewed result stands where the first one did.
+            candidate.model_copy(update={"flow_key": self._conductivity_keys[composition_id]}),
+            material,
+            [phase for phase, _ in stored_phases],
+            [material_uuid, *(uuid for _, uuid in stored_phases)],
+            known_missing(_elements(candidate.composition.formula), self._library),
+            [self.phases[k][0] for k in phase_keys if known[k] == "failed"],
+            is_renewal,
+        )
+        label = f"{composition_id}, hull energy" if is_renewal else composition_id
+        return self._new(key, flow, "conductivity", label)
+
+    def _have_elements(self, phase_keys: Iterable[str], composition_id: str) -> bool:
+        """Return whether some phases contain all elements of a composition as such."""
+        contents = [_structure_elements(self.phases[key][1]) for key in phase_keys]
+        present = frozenset[str]().union(*(content for content in contents if len(content) == 1))
+        return _elements(self.candidates[composition_id].composition.formula) <= present
+
+    def _n_hull_phases(self, conductivity_key: str) -> float:
+        """Return how many phases the first hull energy was computed with; infinity before that."""
+        if conductivity_key not in self._n_phases:
+            found = self.job_store.query(
+                {"metadata.flow_key": conductivity_key, "metadata.document": "HullDocument"},
+                properties=["output.n_phases"],
             )
-            yield self._new(key, flow, "conductivity", composition_id)
+            counts = [document["output"]["n_phases"] for document in found]
+            if not counts:
+                return inf
+            self._n_phases[conductivity_key] = max(counts)
+        return self._n_phases[conductivity_key]
+
+    def _renewal_key(self, composition_id: str, known: Mapping[str, str]) -> str:
+        """Return the key of a hull energy computed again with the phases there are now."""
+        done = [k for k in self._phase_keys[composition_id] if known.get(k) == "completed"]
+        return settings_hash("hull", self._conductivity_keys[composition_id], sorted(done))
 
     @cached_property
     def _conductivity_keys(self) -> dict[str, str]:

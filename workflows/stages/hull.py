@@ -19,6 +19,7 @@ def hull_gate(
     input_uuids: list[str],
     known_missing: list[str],
     failed_phases: list[str],
+    is_renewal: bool = False,
 ) -> Response:
     """Compute the hull energy and, where it is low enough, add the short diagnosis.
 
@@ -30,6 +31,9 @@ def hull_gate(
         Jobs that made the material and the phases.
     known_missing, failed_phases
         Known phases without an energy: not in the library, or their calculation failed.
+    is_renewal
+        The gate was passed or failed before with fewer phases. More phases never lower a hull
+        energy, so whatever has to follow has been added then.
     """
     document = hull_distance(
         material,
@@ -39,7 +43,7 @@ def hull_gate(
         max_e_hull_ev_atom=candidate.screening.hull.max_e_hull_ev_atom,
         provenance=candidate.provenance(input_uuids),
     )
-    if not document.passed:
+    if is_renewal or not document.passed:
         return Response(output=document)
     structure = Structure.from_dict(material.structure)
     return Response(output=document, addition=after_hull(candidate, structure))
@@ -52,8 +56,15 @@ def conductivity_flow(
     input_uuids: list[str],
     known_missing: list[str],
     failed_phases: list[str],
+    is_renewal: bool = False,
 ) -> Flow:
-    """Return the flow of one relaxed material: hull gate, then molecular dynamics."""
-    gate = hull_gate(candidate, material, phases, input_uuids, known_missing, failed_phases)
+    """Return the flow of one relaxed material: hull gate, then molecular dynamics.
+
+    A renewal, of the hull energy when a failed phase was retried, ends with the gate.
+    """
+    gate = hull_gate(
+        candidate, material, phases, input_uuids, known_missing, failed_phases, is_renewal
+    )
     candidate.tag(gate, "hull", HullDocument)
-    return Flow([gate], name=f"conductivity of {candidate.composition.composition_id}")
+    what = "hull energy" if is_renewal else "conductivity"
+    return Flow([gate], name=f"{what} of {candidate.composition.composition_id}")
