@@ -134,7 +134,7 @@ class Funnel:
 
     @cached_property
     def _chemical_systems(self) -> list[frozenset[str]]:
-        return list({_elements(c.formula) for c in self.plan.compositions})
+        return list(set(self._composition_elements.values()))
 
     def _is_needed(self, structure: Structure) -> bool:
         elements = _structure_elements(structure)
@@ -232,7 +232,7 @@ class Funnel:
             material,
             [phase for phase, _ in stored_phases],
             [material_uuid, *(uuid for _, uuid in stored_phases)],
-            known_missing(_elements(candidate.composition.formula), self._library),
+            known_missing(self._composition_elements[composition_id], self._library),
             [self.phases[k][0] for k in phase_keys if known[k] == "failed"],
             is_renewal,
         )
@@ -241,9 +241,9 @@ class Funnel:
 
     def _have_elements(self, phase_keys: Iterable[str], composition_id: str) -> bool:
         """Return whether some phases contain all elements of a composition as such."""
-        contents = [_structure_elements(self.phases[key][1]) for key in phase_keys]
+        contents = [self._phase_elements[key] for key in phase_keys]
         present = frozenset[str]().union(*(content for content in contents if len(content) == 1))
-        return _elements(self.candidates[composition_id].composition.formula) <= present
+        return self._composition_elements[composition_id] <= present
 
     def _n_hull_phases(self, conductivity_key: str) -> float:
         """Return how many phases the first hull energy was computed with; infinity before that."""
@@ -270,13 +270,18 @@ class Funnel:
     @cached_property
     def _phase_keys(self) -> dict[str, list[str]]:
         """Composition id -> keys of the phases in its chemical system."""
-        elements = {key: _structure_elements(entry[1]) for key, entry in self.phases.items()}
         return {
-            composition.composition_id: [
-                key for key, part in elements.items() if part <= _elements(composition.formula)
-            ]
-            for composition in self.plan.compositions
+            composition_id: [key for key, part in self._phase_elements.items() if part <= elements]
+            for composition_id, elements in self._composition_elements.items()
         }
+
+    @cached_property
+    def _phase_elements(self) -> dict[str, frozenset[str]]:
+        return {key: _structure_elements(entry[1]) for key, entry in self.phases.items()}
+
+    @cached_property
+    def _composition_elements(self) -> dict[str, frozenset[str]]:
+        return {c.composition_id: _elements(c.formula) for c in self.plan.compositions}
 
     def _stored(self, model: type[Any], flow_key: str) -> tuple[Any, str]:
         """Return the newest stored document of one kind made by one flow, and its job's uuid."""
