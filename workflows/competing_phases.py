@@ -74,8 +74,23 @@ def _missing_records() -> tuple[dict[str, str], ...]:
 
 
 @cache
-def _elements_of(formula: str) -> frozenset[str]:
+def elements_of(formula: str) -> frozenset[str]:
+    """Return the symbols of the elements in a formula."""
     return frozenset(element.symbol for element in Composition(formula).elements)
+
+
+def lacking_elements(system: Iterable[str], contents: Iterable[frozenset[str]]) -> list[str]:
+    """Return the elements of a chemical system that no phase consists of: it has no hull then.
+
+    Parameters
+    ----------
+    system
+        Symbols of the chemical system.
+    contents
+        Symbols of the elements in each phase.
+    """
+    present = frozenset[str]().union(*(content for content in contents if len(content) == 1))
+    return sorted(set(system) - present)
 
 
 @cache
@@ -101,7 +116,7 @@ def _built(index: int) -> CompetingPhase:
 
 def _shipped(system: frozenset[str]) -> list[CompetingPhase]:
     """Return the library's phases within a system, as copies: structures are mutable."""
-    built = (_built(i) for i, r in enumerate(_records()) if _elements_of(r["formula"]) <= system)
+    built = (_built(i) for i, r in enumerate(_records()) if elements_of(r["formula"]) <= system)
     return [replace(phase, structure=phase.structure.copy()) for phase in built]
 
 
@@ -159,7 +174,7 @@ def _read_all(paths: Sequence[Path]) -> list[CompetingPhase]:
 
 def library_elements() -> frozenset[str]:
     """Return the symbols of all elements the shipped phases are made of."""
-    return frozenset().union(*(_elements_of(record["formula"]) for record in _records()))
+    return frozenset().union(*(elements_of(record["formula"]) for record in _records()))
 
 
 def phases_for(elements: Collection[str], extra: Sequence[Path] = ()) -> list[CompetingPhase]:
@@ -188,11 +203,9 @@ def phases_for(elements: Collection[str], extra: Sequence[Path] = ()) -> list[Co
     ['Na', 'S-alpha', 'Na2S', 'Na2S2']
     """
     system = frozenset(elements)
-    own = [phase for phase in _read_all(extra) if _elements_of(phase.formula) <= system]
+    own = [phase for phase in _read_all(extra) if elements_of(phase.formula) <= system]
     shipped = _shipped(system)
-    end_members = {phase.formula for phase in (*shipped, *own)}
-    lacking = sorted(e for e in system if not any(_elements_of(f) == {e} for f in end_members))
-    if lacking:
+    if lacking := lacking_elements(system, [elements_of(p.formula) for p in (*shipped, *own)]):
         raise InputError(
             f"no structure of the element {', '.join(lacking)} is shipped; "
             "add its CIF file to hull.phases"
@@ -222,6 +235,6 @@ def known_missing(elements: Iterable[str], phases: Iterable[CompetingPhase] = ()
     return [
         f"{record['formula']} ({record['note']})" if record["note"] else record["formula"]
         for record in _missing_records()
-        if _elements_of(record["formula"]) <= system
+        if elements_of(record["formula"]) <= system
         and Composition(record["formula"]).reduced_formula not in supplied
     ]

@@ -13,6 +13,7 @@ from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 from pymatgen.core.composition import Composition
 
 from ionsieve.errors import IonSieveError
+from ionsieve.workflows.competing_phases import elements_of, lacking_elements
 from ionsieve.workflows.documents import (
     HullDocument,
     MaterialDocument,
@@ -51,22 +52,23 @@ def _phase_diagram(
     material: MaterialDocument, phases: Sequence[PhaseDocument], failed_phases: Sequence[str]
 ) -> PhaseDiagram:
     """Return the diagram of the phases within the material's chemical system."""
-    system = set(Composition(material.composition).elements)
-    entries = [
-        PDEntry(composition, phase.energy_ev_atom * composition.num_atoms, name=phase.phase_id)
-        for phase in phases
-        if set((composition := Composition(phase.formula)).elements) <= system
-    ]
-    present = {entry.composition.elements[0] for entry in entries if entry.is_element}
-    lacking = sorted(element.symbol for element in system - present)
-    if lacking:
+    system = elements_of(material.composition)
+    within = [phase for phase in phases if elements_of(phase.formula) <= system]
+    if lacking := lacking_elements(system, [elements_of(phase.formula) for phase in within]):
         failed = f" (failed: {', '.join(failed_phases)})" if failed_phases else ""
         raise IonSieveError(
             f"no energy of the element {', '.join(lacking)}{failed}: the hull of "
             f"{material.composition} can't be built; repeat the failed phase or add a CIF file "
             "of the element to hull.phases"
         )
-    return PhaseDiagram(entries)
+    return PhaseDiagram(
+        [_entry(phase.formula, phase.energy_ev_atom, phase.phase_id) for phase in within]
+    )
+
+
+def _entry(formula: str, energy_ev_atom: float, name: str) -> PDEntry:
+    composition = Composition(formula)
+    return PDEntry(composition, energy_ev_atom * composition.num_atoms, name=name)
 
 
 def _reasons(e_hull_ev_atom: float, max_e_hull_ev_atom: float, missing: Sequence[str]) -> list[str]:
@@ -128,7 +130,7 @@ def hull_distance(
     _check_energies(material, phases)
     diagram = _phase_diagram(material, phases, failed_phases)
     composition = Composition(material.composition)
-    entry = PDEntry(composition, material.energy_ev_atom * composition.num_atoms)
+    entry = _entry(material.composition, material.energy_ev_atom, material.composition_id)
     parts = diagram.get_decomposition(composition)
     # Not PhaseDiagram.get_e_above_hull: it refuses energies below the hull.
     hull_energy_ev_atom = sum(part.energy_per_atom * amount for part, amount in parts.items())

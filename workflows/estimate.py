@@ -12,9 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pymatgen.core.composition import Composition
-
-from ionsieve.workflows.competing_phases import phases_for
+from ionsieve.workflows.competing_phases import elements_of, phases_for
 from ionsieve.workflows.config import MolecularDynamics, Screening
 from ionsieve.workflows.documents import PlanDocument
 
@@ -125,14 +123,10 @@ def _dynamics(
 
 def count_phases(plan: PlanDocument, screening: Screening) -> int:
     """Return how many competing phases the hulls need, the ordered mothers included."""
-    systems = {_elements(composition.formula) for composition in plan.compositions}
+    systems = {elements_of(composition.formula) for composition in plan.compositions}
     extra = [screening.resolve(path) for path in screening.hull.phases]
     library = phases_for(frozenset[str]().union(*systems), extra=extra)
-    needed = [
-        phase for phase in library if any(_elements(phase.formula) <= system for system in systems)
-    ]
-    return len(needed) + sum(mother.is_ordered for mother in plan.mothers)
-
-
-def _elements(formula: str) -> frozenset[str]:
-    return frozenset(element.symbol for element in Composition(formula).elements)
+    n_needed = sum(
+        any(elements_of(phase.formula) <= system for system in systems) for phase in library
+    )
+    return n_needed + sum(mother.is_ordered for mother in plan.mothers)

@@ -13,11 +13,17 @@ from math import inf
 from typing import Any
 
 from jobflow import Flow, JobStore, job
-from pymatgen.core import Composition, Structure
+from pymatgen.core import Structure
 
 from ionsieve.errors import InputError
 from ionsieve.workflows.cluster.resources import manager_config, stage_priority
-from ionsieve.workflows.competing_phases import CompetingPhase, known_missing, phases_for
+from ionsieve.workflows.competing_phases import (
+    CompetingPhase,
+    elements_of,
+    known_missing,
+    lacking_elements,
+    phases_for,
+)
 from ionsieve.workflows.config import Screening
 from ionsieve.workflows.documents import (
     CompositionDocument,
@@ -134,7 +140,7 @@ class Funnel:
 
     @cached_property
     def _chemical_systems(self) -> list[frozenset[str]]:
-        return list(set(self._composition_elements.values()))
+        return list({elements_of(c.formula) for c in self.plan.compositions})
 
     def _is_needed(self, structure: Structure) -> bool:
         elements = _structure_elements(structure)
@@ -206,9 +212,10 @@ class Funnel:
             if any(known.get(key) not in ("completed", "failed") for key in phase_keys):
                 continue
             key = self._conductivity_keys[composition_id]
-            done = [k for k in phase_keys if known[k] == "completed"]
-            if not self._have_elements(done, composition_id):
-                # No hull without them: waits until the failed phase is retried.
+            done = self._done_phases(composition_id, known)
+            contents = [self._phase_elements[k] for k in done]
+            if lacking_elements(elements_of(candidate.composition.formula), contents):
+                # Waits until the failed phase is retried.
                 continue
             if key not in known:
                 yield self._conductivity_flow(candidate, known, key)
@@ -221,29 +228,25 @@ class Funnel:
         self, candidate: Candidate, known: Mapping[str, str], key: str, is_renewal: bool = False
     ) -> NewFlow:
         composition_id = candidate.composition.composition_id
-        phase_keys = self._phase_keys[composition_id]
         material, material_uuid = self._stored(MaterialDocument, candidate.flow_key)
-        stored_phases = [
-            self._stored(PhaseDocument, k) for k in phase_keys if known[k] == "completed"
-        ]
+        done = self._done_phases(composition_id, known)
+        stored_phases = [self._stored(PhaseDocument, k) for k in done]
         flow = conductivity_flow(
             # A renewed result stands where the first one did.
             candidate.model_copy(update={"flow_key": self._conductivity_keys[composition_id]}),
             material,
             [phase for phase, _ in stored_phases],
             [material_uuid, *(uuid for _, uuid in stored_phases)],
-            known_missing(self._composition_elements[composition_id], self._library),
-            [self.phases[k][0] for k in phase_keys if known[k] == "failed"],
+            known_missing(elements_of(candidate.composition.formula), self._library),
+            [self.phases[k][0] for k in self._phase_keys[composition_id] if k not in done],
             is_renewal,
         )
         label = f"{composition_id}, hull energy" if is_renewal else composition_id
         return self._new(key, flow, "conductivity", label)
 
-    def _have_elements(self, phase_keys: Iterable[str], composition_id: str) -> bool:
-        """Return whether some phases contain all elements of a composition as such."""
-        contents = [self._phase_elements[key] for key in phase_keys]
-        present = frozenset[str]().union(*(content for content in contents if len(content) == 1))
-        return self._composition_elements[composition_id] <= present
+    def _done_phases(self, composition_id: str, known: Mapping[str, str]) -> list[str]:
+        """Return the keys of a composition's phases that have an energy."""
+        return [k for k in self._phase_keys[composition_id] if known.get(k) == "completed"]
 
     def _n_hull_phases(self, conductivity_key: str) -> float:
         """Return how many phases the first hull energy was computed with; infinity before that."""
@@ -260,8 +263,8 @@ class Funnel:
 
     def _renewal_key(self, composition_id: str, known: Mapping[str, str]) -> str:
         """Return the key of a hull energy computed again with the phases there are now."""
-        done = [k for k in self._phase_keys[composition_id] if known.get(k) == "completed"]
-        return settings_hash("hull", self._conductivity_keys[composition_id], sorted(done))
+        done = sorted(self._done_phases(composition_id, known))
+        return settings_hash("hull", self._conductivity_keys[composition_id], done)
 
     @cached_property
     def _conductivity_keys(self) -> dict[str, str]:
@@ -271,17 +274,17 @@ class Funnel:
     def _phase_keys(self) -> dict[str, list[str]]:
         """Composition id -> keys of the phases in its chemical system."""
         return {
-            composition_id: [key for key, part in self._phase_elements.items() if part <= elements]
-            for composition_id, elements in self._composition_elements.items()
+            composition.composition_id: [
+                key
+                for key, part in self._phase_elements.items()
+                if part <= elements_of(composition.formula)
+            ]
+            for composition in self.plan.compositions
         }
 
     @cached_property
     def _phase_elements(self) -> dict[str, frozenset[str]]:
         return {key: _structure_elements(entry[1]) for key, entry in self.phases.items()}
-
-    @cached_property
-    def _composition_elements(self) -> dict[str, frozenset[str]]:
-        return {c.composition_id: _elements(c.formula) for c in self.plan.compositions}
 
     def _stored(self, model: type[Any], flow_key: str) -> tuple[Any, str]:
         """Return the newest stored document of one kind made by one flow, and its job's uuid."""
@@ -302,10 +305,6 @@ class Funnel:
     def _new(key: str, flow: Flow, stage: str, label: str) -> NewFlow:
         priority = stage_priority(_FIRST_STAGE[stage])
         return NewFlow(key=key, flow=flow, priority=priority, label=label, stage=stage)
-
-
-def _elements(formula: str) -> frozenset[str]:
-    return frozenset(element.symbol for element in Composition(formula).elements)
 
 
 def _structure_elements(structure: Structure) -> frozenset[str]:

@@ -16,6 +16,7 @@ from monty.json import MontyDecoder, MontyEncoder
 from pymatgen.core import Lattice, Structure
 
 import local_slurm
+import sodium_sulfide
 from ionsieve.workflows.backends import get_backend
 from ionsieve.workflows.backends.pieces import read_segment
 from ionsieve.workflows.config import Screening
@@ -31,15 +32,9 @@ MOLECULAR_DYNAMICS = {
     "stop_early": False,
     "min_sigma_s_cm": 1e-9,
 }
-#: A chemical system of few phases, one composition, one arrangement.
 SETTINGS = {
+    **sodium_sulfide.SETTINGS,
     "name": "tiny",
-    "mobile_ion": "Na+",
-    "mothers": {"files": ["Na2S.cif"]},
-    "doping": {"levels": ["1/8"], "rules": [{"host": "S2-", "dopants": ["Cl-"]}]},
-    "supercell": {"n_ions": 90},
-    "ewald": {"keep": 1, "seconds": 60},
-    "relax": {"double_relax": False},
     "hull": {"max_e_hull_ev_atom": 5.0},
     "short_md": {
         **MOLECULAR_DYNAMICS,
@@ -56,7 +51,6 @@ SETTINGS = {
         "segment_ps": 60,
         "max_relative_error": 100,
     },
-    "compute": {"workers": 2},
 }
 COLUMNS = [
     "composition_id",
@@ -203,13 +197,10 @@ def results(folder, environment=None):
 @pytest.mark.mpi
 @pytest.mark.timeout(900)
 def test_funnel_on_slurm_finds_what_a_local_run_finds(slurm, tmp_path):
-    sulfide = Structure.from_spacegroup(
-        "Fm-3m", Lattice.cubic(6.526), ["S", "Na"], [[0, 0, 0], [0.25, 0.25, 0.25]]
-    )
     local, remote = tmp_path / "local", tmp_path / "remote"
     for folder in (local, remote):
         folder.mkdir()
-        sulfide.to(filename=str(folder / "Na2S.cif"))
+        sodium_sulfide.write_mother(folder)
     (local / "screening.yaml").write_text(yaml.safe_dump(SETTINGS))
     subprocess.run(
         [PROGRAMS / "ionsieve", "run", "screening.yaml"], cwd=local, check=True, timeout=300
@@ -270,6 +261,18 @@ else:
 """
 
 
+def run_in_batch_job(slurm, folder, job):
+    """Run a job in a folder, with the signal before a limit of one minute."""
+    folder.mkdir()
+    (folder / "job.json").write_text(json.dumps(job, cls=MontyEncoder))
+    (folder / "one_job.py").write_text(ONE_JOB)
+    # Slurm looks at the limits every 30 s: the signal comes after 20 to 50 s.
+    number = slurm.submit(
+        f"cd {folder}\nexec {sys.executable} one_job.py", "--time=1", "--signal=B:USR1@40"
+    )
+    assert slurm.wait(number, seconds=200) == "COMPLETED"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_run_stops_at_slurms_signal_before_the_limit_and_goes_on(slurm, tmp_path):
@@ -281,22 +284,15 @@ def test_run_stops_at_slurms_signal_before_the_limit_and_goes_on(slurm, tmp_path
     job = get_backend(Screening(mothers={"files": ["-"]}, doping=SETTINGS["doping"]), "long_md").md(
         salt.make_supercell(3), 600, 1.0, n_steps, frame_interval=interval
     )
-    (tmp_path / "one_job.py").write_text(ONE_JOB)
-    for piece in (tmp_path / "first", tmp_path / "second"):
-        piece.mkdir()
-        (piece / "job.json").write_text(json.dumps(job, cls=MontyEncoder))
-        # Slurm looks at the limits every 30 s: the signal comes after 20 to 50 s.
-        number = slurm.submit(
-            f"cd {piece}\nexec {sys.executable} ../one_job.py", "--time=1", "--signal=B:USR1@40"
-        )
-        assert slurm.wait(number, seconds=200) == "COMPLETED"
-        if piece.name == "first":
-            job = json.loads((piece / "job.json").read_text(), cls=MontyDecoder)
-            n_before = n_steps - job.maker.input_set_generator.nsteps
-            assert n_before > 0
-            left = {"input_set_generator->nsteps": n_steps_left}
-            job.update_maker_kwargs({"_set": left}, dict_mod=True)
-    assert not (piece / "job.json").exists()
-    folder = Path((piece / "folder.txt").read_text())
+    first, second = tmp_path / "first", tmp_path / "second"
+    run_in_batch_job(slurm, first, job)
+    rest = json.loads((first / "job.json").read_text(), cls=MontyDecoder)
+    n_before = n_steps - rest.maker.input_set_generator.nsteps
+    assert n_before > 0
+    left = {"input_set_generator->nsteps": n_steps_left}
+    rest.update_maker_kwargs({"_set": left}, dict_mod=True)
+    run_in_batch_job(slurm, second, rest)
+    assert not (second / "job.json").exists()
+    folder = Path((second / "folder.txt").read_text())
     run = read_segment(folder, 1.0, interval)
     assert run.n_frames == (n_before + n_steps_left) // interval

@@ -7,20 +7,15 @@ import sys
 
 import pytest
 import yaml
-from pymatgen.core import Lattice, Structure
 
+import sodium_sulfide
 from ionsieve.workflows.config import read_screening
 from ionsieve.workflows.store import open_job_store
 
-#: One composition, and molecular dynamics that ends at the short diagnosis.
+#: Molecular dynamics that ends at the short diagnosis.
 SETTINGS = {
+    **sodium_sulfide.SETTINGS,
     "name": "retried",
-    "mobile_ion": "Na+",
-    "mothers": {"files": ["Na2S.cif"]},
-    "doping": {"levels": ["1/8"], "rules": [{"host": "S2-", "dopants": ["Cl-"]}]},
-    "supercell": {"n_ions": 90},
-    "ewald": {"keep": 1, "seconds": 60},
-    "relax": {"double_relax": False},
     # Between the hull energies without and with NaCl.
     "hull": {"max_e_hull_ev_atom": 0.0},
     "short_md": {
@@ -31,17 +26,13 @@ SETTINGS = {
         "look_ps": 2,
         "equilibration_ps": 0.5,
     },
-    "compute": {"workers": 2},
 }
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def screening(tmp_path):
-    sulfide = Structure.from_spacegroup(
-        "Fm-3m", Lattice.cubic(6.526), ["S", "Na"], [[0, 0, 0], [0.25, 0.25, 0.25]]
-    )
-    sulfide.to(filename=str(tmp_path / "Na2S.cif"))
+    sodium_sulfide.write_mother(tmp_path)
     path = tmp_path / "screening.yaml"
     path.write_text(yaml.safe_dump(SETTINGS))
     return path

@@ -48,10 +48,6 @@ def candidates(place: Place) -> list[NewFlow]:
     return [candidate(place.traces, i) for i in range(N_FLOWS)]
 
 
-def n_executions(place: Place) -> int:
-    return sum(place.executions().values())
-
-
 def children(pid: int) -> list[int]:
     try:
         return [
@@ -139,8 +135,8 @@ def test_killing_the_driver_again_and_again(place: Place, seed: int) -> None:
     while True:
         driver = place.start_driver(candidates(place))
         # So many jobs later, however fast the machine is; the last run may finish.
-        wanted = n_executions(place) + moment.randint(1, 4)
-        while n_kills < 8 and driver.exitcode is None and n_executions(place) < wanted:
+        wanted = place.executions().total() + moment.randint(1, 4)
+        while n_kills < 8 and driver.exitcode is None and place.executions().total() < wanted:
             driver.join(0.002)
         driver.join(moment.uniform(0, 0.02) if n_kills < 8 else 120)
         if driver.exitcode is not None:
@@ -153,7 +149,7 @@ def test_killing_the_driver_again_and_again(place: Place, seed: int) -> None:
     check_complete(place)
     ledger.check()
     # Only what was running when the driver was killed ran twice.
-    assert sum(place.executions().values()) <= N_FLOWS * len(JOBS) + 2 * n_kills
+    assert place.executions().total() <= N_FLOWS * len(JOBS) + 2 * n_kills
 
 
 def test_killing_a_worker_again_and_again(place: Place) -> None:
@@ -174,7 +170,7 @@ def test_killing_a_worker_again_and_again(place: Place) -> None:
     assert driver.exitcode == 0
     assert n_kills > 0
     check_complete(place)
-    assert sum(place.executions().values()) <= N_FLOWS * len(JOBS) + n_kills
+    assert place.executions().total() <= N_FLOWS * len(JOBS) + n_kills
 
 
 class Trap:
