@@ -19,17 +19,18 @@ from fireworks import LaunchPad
 from jobflow.managers.fireworks import flow_to_workflow
 from pymatgen.core import Structure
 
-from ionsieve.workflows.cluster.launchpad import WorkflowQueue, open_launchpad
-from ionsieve.workflows.config import Screening, read_screening
-from ionsieve.workflows.documents import Arrangement, CompositionDocument
-from ionsieve.workflows.doping import solid_solution
-from ionsieve.workflows.launcher.records import NewFlow
-from ionsieve.workflows.plan import make_plan
-from ionsieve.workflows.refresh import refresh_collections
-from ionsieve.workflows.screening import Funnel
-from ionsieve.workflows.stages.molecular_dynamics import molecular_dynamics_flow
-from ionsieve.workflows.stages.relax import relaxation_flow
-from ionsieve.workflows.store import open_job_store
+from ionsieve.workflows.documents.flows import NewFlow
+from ionsieve.workflows.documents.raw import Arrangement, CompositionDocument
+from ionsieve.workflows.funnel.dynamics import molecular_dynamics_flow
+from ionsieve.workflows.funnel.flows import Funnel
+from ionsieve.workflows.funnel.relaxation import relaxation_flow
+from ionsieve.workflows.planning.doping import solid_solution
+from ionsieve.workflows.planning.plan import make_plan
+from ionsieve.workflows.runners.fireworks.launchpad import WorkflowQueue, open_launchpad
+from ionsieve.workflows.runners.refresh import refresh_collections
+from ionsieve.workflows.settings.reading import read_screening
+from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.store.opening import open_job_store
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "na_sulfides" / "screening.yaml"
 N_COMPOSITIONS, N_ARRANGEMENTS = 170, 5

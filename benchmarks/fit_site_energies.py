@@ -24,7 +24,7 @@ import ionsieve.workflows.backends.mock_vasp as mock_vasp
 from ionsieve.workflows.backends.mock_vasp.force_field import ForceField
 from ionsieve.workflows.backends.mock_vasp.potential import Ion, site_energy
 from ionsieve.workflows.backends.mock_vasp.relaxation import Freedom, relax
-from ionsieve.workflows.competing_phases import library_elements, phases_for
+from ionsieve.workflows.thermodynamics.competing_phases import library_elements, phases_for
 
 TARGETS = Path(__file__).with_name("formation_energies.json")
 RESULT = Path(mock_vasp.__file__).with_name("site_energies.json")

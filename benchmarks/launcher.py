@@ -13,8 +13,9 @@ from pathlib import Path
 
 from jobflow import Flow, JobStore, Response, job
 
-from ionsieve.workflows.launcher import FlowStatus, JobQueue, NewFlow, run_queue
-from ionsieve.workflows.sqlite_store import SQLiteStore
+from ionsieve.workflows.documents.flows import FlowStatus, NewFlow
+from ionsieve.workflows.runners.local import JobQueue, run_queue
+from ionsieve.workflows.store.sqlite.store import SQLiteStore
 
 
 @job

@@ -1,7 +1,7 @@
 """What the funnel's looks at a run cost and save, against one look at the set length.
 
 Each material conducts at a known rate. The long gate asks for a conductivity; with the funnel's own
-rule (``workflows/stages/run_length.py``) a run ends once the whole 95 % interval lies on one side
+rule (``workflows/funnel/run_length.py``) a run ends once the whole 95 % interval lies on one side
 of the limit, and is extended to twice its set length while the gate is undecided. Wrong answers are
 counted on materials whose true conductivity is at least 1.5 times off the limit, among runs that
 got an answer: an undecided run does not pass, and says so.
@@ -20,8 +20,8 @@ import synthetic
 
 from ionsieve.md_analysis import Trajectory, TransportResult, analyze
 from ionsieve.md_analysis.diagnosis import LongGate
-from ionsieve.workflows.config import LongMD
-from ionsieve.workflows.stages.run_length import Schedule, end_reason, is_settled
+from ionsieve.workflows.funnel.run_length import Schedule, end_reason, is_settled
+from ionsieve.workflows.settings.schema import LongMD
 
 LIMIT = 0.02  # Angstrom^2/ps
 SETTINGS = LongMD(equilibration_ps=0.0)

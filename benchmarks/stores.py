@@ -16,7 +16,7 @@ from typing import Any
 from maggma.core import Store
 from maggma.stores import JSONStore, MemoryStore
 
-from ionsieve.workflows.sqlite_store import SQLiteStore
+from ionsieve.workflows.store.sqlite.store import SQLiteStore
 
 SIZES = (1_000, 10_000, 100_000)
 LARGEST = {"MemoryStore": 10_000, "JSONStore": 1_000, "MontyStore": 1_000, "SQLiteStore": 100_000}

@@ -6,9 +6,9 @@ python docs/make_figures.py demo/screening.yaml
 import sys
 from pathlib import Path
 
-from ionsieve.workflows.config import read_screening
-from ionsieve.workflows.report import read_results
-from ionsieve.workflows.report_figures import correlation_figure, funnel_figure
+from ionsieve.workflows.report.figures import correlation_figure, funnel_figure
+from ionsieve.workflows.report.page import read_results
+from ionsieve.workflows.settings.reading import read_screening
 
 IMAGES = Path(__file__).parent / "images"
 

@@ -16,8 +16,7 @@ from ionsieve.md_analysis import Trajectory, analyze
 from ionsieve.md_analysis.arrhenius import ArrheniusPoint, fit_arrhenius
 from ionsieve.md_analysis.stored import to_plain
 from ionsieve.md_analysis.van_hove import radial_distribution, van_hove
-from ionsieve.workflows.config import Screening
-from ionsieve.workflows.documents import (
+from ionsieve.workflows.documents.raw import (
     Arrangement,
     CompositionDocument,
     ConductorDocument,
@@ -33,6 +32,7 @@ from ionsieve.workflows.documents import (
     Substitution,
     TransportDocument,
 )
+from ionsieve.workflows.settings.schema import Screening
 
 START = datetime(2026, 1, 5, 8, 0, 0)
 VERSIONS = {"ionsieve": "0.1.0", "pymatgen": "2026.10.24", "numpy": "2.4.6"}

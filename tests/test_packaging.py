@@ -44,7 +44,7 @@ def test_wheel_installs_and_imports_elsewhere(tmp_path):
 
 def test_no_module_has_two_names():
     code = (
-        "import sys, ionsieve.workflows.screening;"
+        "import sys, ionsieve.workflows.funnel.flows;"
         f"print([name for name in {BARE_NAMES!r} if name in sys.modules])"
     )
     done = subprocess.run(

@@ -12,7 +12,7 @@ import yaml
 
 import local_slurm
 from ionsieve.workflows.cli import main
-from ionsieve.workflows.cluster import hpc_probes
+from ionsieve.workflows.clusters import probes as hpc_probes
 from mongo_server import MongoServer
 
 USER, PASSWORD = "me", "s3cr:t p@ss/ü"
@@ -147,7 +147,7 @@ def test_wrong_password(make, check, only, monkeypatch):
 
 
 def test_passwords_are_hidden_wherever_they_show(tmp_path):
-    from ionsieve.workflows.cluster.hpc_checks import run_check
+    from ionsieve.workflows.clusters.checks import run_check
 
     row = run_check("x", lambda: "user:hunter2@host\nhunter2", ["hunter2"])
     assert row.seen == "user:***@host ***"

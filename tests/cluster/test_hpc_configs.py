@@ -14,15 +14,15 @@ from fireworks import Firework, FWorker, LaunchPad, ScriptTask
 from fireworks.utilities.fw_serializers import load_object, load_object_from_file
 
 from ionsieve.errors import InputError, IonSieveError
-from ionsieve.workflows.cluster.hpc_folder import render_folder, write_folder
-from ionsieve.workflows.cluster.schedulers import (
+from ionsieve.workflows.clusters.folder import render_folder, write_folder
+from ionsieve.workflows.clusters.schedulers import (
     check_value,
     find_scheduler,
     resolve_values,
     scheduler_names,
 )
-from ionsieve.workflows.config import Backend, Compute
-from ionsieve.workflows.configured_store import ConfiguredJobStore
+from ionsieve.workflows.settings.schema import Backend, Compute
+from ionsieve.workflows.store.configured import ConfiguredJobStore
 from mongo_server import MongoServer
 
 EXPECTED = yaml.safe_load((Path(__file__).parent / "data/directives.yaml").read_text())

@@ -17,9 +17,9 @@ from pymatgen.core import Lattice, Structure
 
 import local_slurm
 import sodium_sulfide
-from ionsieve.workflows.backends import get_backend
-from ionsieve.workflows.backends.pieces import read_segment
-from ionsieve.workflows.config import Screening
+from ionsieve.workflows.backends.registry import get_backend
+from ionsieve.workflows.backends.vasp.continuation import read_segment
+from ionsieve.workflows.settings.schema import Screening
 from local_slurm import LocalSlurm
 from mongo_server import MongoServer
 
@@ -247,7 +247,7 @@ from pathlib import Path
 
 from jobflow import JobStore
 from monty.json import MontyDecoder, MontyEncoder
-from ionsieve.workflows.sqlite_store import SQLiteStore
+from ionsieve.workflows.store.sqlite.store import SQLiteStore
 
 store = JobStore(SQLiteStore("results.sqlite", "jobs"))
 store.connect()

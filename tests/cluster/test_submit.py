@@ -17,12 +17,12 @@ from pymongo import MongoClient
 
 from ionsieve.errors import InputError
 from ionsieve.workflows.cli import cli
-from ionsieve.workflows.cluster.launchpad import WorkflowQueue, open_launchpad
-from ionsieve.workflows.cluster.submit import Submitter
-from ionsieve.workflows.config import read_screening
-from ionsieve.workflows.launcher.records import NewFlow
-from ionsieve.workflows.refresh import stored_flows
-from ionsieve.workflows.store import open_collection, open_job_store
+from ionsieve.workflows.documents.flows import NewFlow
+from ionsieve.workflows.runners.fireworks.launchpad import WorkflowQueue, open_launchpad
+from ionsieve.workflows.runners.fireworks.submit import Submitter
+from ionsieve.workflows.runners.refresh import stored_flows
+from ionsieve.workflows.settings.reading import read_screening
+from ionsieve.workflows.store.opening import open_collection, open_job_store
 from mongo_server import MongoServer
 
 MOTHERS = Path(__file__).parents[2] / "workflows" / "data" / "mothers"

@@ -3,9 +3,9 @@
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from ionsieve.workflows.config import Screening
-from ionsieve.workflows.documents import CompositionDocument, MotherDocument
-from ionsieve.workflows.stages.context import Candidate
+from ionsieve.workflows.documents.raw import CompositionDocument, MotherDocument
+from ionsieve.workflows.funnel.candidate import Candidate
+from ionsieve.workflows.settings.schema import Screening
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ionsieve.workflows.cluster.hpc_checks import Check
+    from ionsieve.workflows.clusters.checks import Check
 
 
 @click.command(name="hpc-check")
@@ -28,7 +28,7 @@ def command(folder: Path, as_json: bool) -> None:
     Example:
       ionsieve hpc-check ~/cluster
     """
-    from ionsieve.workflows.cluster.hpc_probes import check_folder
+    from ionsieve.workflows.clusters.probes import check_folder
 
     checks = check_folder(folder)
     sys.exit(1 if show_checks(checks, {"folder": str(folder.absolute())}, as_json) else 0)

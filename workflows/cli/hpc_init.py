@@ -14,7 +14,7 @@ import click
 from ionsieve.errors import InputError
 
 if TYPE_CHECKING:
-    from ionsieve.workflows.cluster.schedulers import SchedulerFolder
+    from ionsieve.workflows.clusters.schedulers import SchedulerFolder
 
 _PASSWORD_VARIABLE = "IONSIEVE_MONGO_PASSWORD"
 _PASSWORD_NAMES = {"password", "mongo_password"}
@@ -51,8 +51,8 @@ def command(
       ionsieve hpc-init slurm ~/cluster --set account=ab12 --set queue=main \\
         --set ranks_per_node=48 --set mongo_host=db.example.org --set mongo_user=me
     """
-    from ionsieve.workflows.cluster.hpc_folder import check_target, render_folder, write_folder
-    from ionsieve.workflows.cluster.schedulers import find_scheduler, resolve_values
+    from ionsieve.workflows.clusters.folder import check_target, render_folder, write_folder
+    from ionsieve.workflows.clusters.schedulers import find_scheduler, resolve_values
 
     found = find_scheduler(scheduler)
     if list_values:
@@ -68,7 +68,7 @@ def command(
     write_folder(texts, folder, force)
 
     from ionsieve.workflows.cli.hpc_check import show_checks
-    from ionsieve.workflows.cluster.hpc_checks import check_files
+    from ionsieve.workflows.clusters.checks import check_files
 
     if not as_json:
         click.echo(f"Wrote {len(texts)} files for {found.scheduler.title} into {folder}")

@@ -18,7 +18,7 @@ def command(name: Path) -> None:
     Example:
       ionsieve init my_screening
     """
-    from ionsieve.workflows.template import write_example
+    from ionsieve.workflows.settings.template import write_example
 
     config, *mothers = write_example(name)
     click.echo(f"Wrote {config} and {len(mothers)} files in {name / 'mothers'}.")

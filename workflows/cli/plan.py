@@ -11,8 +11,8 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ionsieve.workflows.documents import CompositionDocument, MotherDocument, PlanDocument
-    from ionsieve.workflows.estimate import StageEstimate
+    from ionsieve.workflows.documents.raw import CompositionDocument, MotherDocument, PlanDocument
+    from ionsieve.workflows.funnel.estimate import StageEstimate
 
 
 @click.command(name="plan")
@@ -27,9 +27,9 @@ def command(screening: Path, as_json: bool) -> None:
     Example:
       ionsieve plan screening.yaml
     """
-    from ionsieve.workflows.config import read_screening
-    from ionsieve.workflows.estimate import cost_model, estimate
-    from ionsieve.workflows.plan import make_plan
+    from ionsieve.workflows.funnel.estimate import cost_model, estimate
+    from ionsieve.workflows.planning.plan import make_plan
+    from ionsieve.workflows.settings.reading import read_screening
 
     settings = read_screening(screening)
     plan = make_plan(settings)

@@ -40,8 +40,8 @@ def command(
         --where 'sigma_300k_s_cm > 1e-3 and e_hull_ev_atom < 0.05' --sort -sigma_300k_s_cm
       ionsieve query screening.yaml --collection compositions --where "state == 'failed'"
     """
-    from ionsieve.workflows.config import read_screening
-    from ionsieve.workflows.query import query
+    from ionsieve.workflows.results.query import query
+    from ionsieve.workflows.settings.reading import read_screening
 
     if fields:
         _print_fields(collection, as_json=form == "json")
@@ -59,7 +59,7 @@ def command(
 
 
 def _refresh(settings: Any) -> None:
-    from ionsieve.workflows.refresh import refresh_collections
+    from ionsieve.workflows.runners.refresh import refresh_collections
 
     refresh_collections(settings)
 
@@ -68,7 +68,7 @@ def _print_fields(collection: str, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ionsieve.workflows.query import describe_fields
+    from ionsieve.workflows.results.query import describe_fields
 
     rows = describe_fields(collection)
     if as_json:
@@ -86,7 +86,7 @@ def _print_csv(rows: list[dict[str, Any]], collection: str, columns: list[str] |
     import csv
     import sys
 
-    from ionsieve.workflows.query import scalar_fields
+    from ionsieve.workflows.results.query import scalar_fields
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     names = columns or scalar_fields(collection)
@@ -104,6 +104,6 @@ def _cell(value: Any) -> Any:
 def _print_table(rows: list[dict[str, Any]], collection: str, columns: list[str] | None) -> None:
     from rich.console import Console
 
-    from ionsieve.workflows.query import result_table
+    from ionsieve.workflows.results.query import result_table
 
     Console().print(result_table(rows, collection=collection, columns=columns))

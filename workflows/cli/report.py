@@ -28,9 +28,9 @@ def command(screening: Path, output: Path | None, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from ionsieve.workflows.config import read_screening
-    from ionsieve.workflows.funnel_counts import funnel_counts
-    from ionsieve.workflows.report import write_report
+    from ionsieve.workflows.report.page import write_report
+    from ionsieve.workflows.results.counts import funnel_counts
+    from ionsieve.workflows.settings.reading import read_screening
 
     settings = read_screening(screening)
     path = write_report(settings, output or settings.resolve(f"{settings.name}-report.html"))

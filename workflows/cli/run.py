@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from ionsieve.workflows.execute import RunResult
+    from ionsieve.workflows.runners.local.run import RunResult
 
 
 @click.command(name="run")
@@ -31,9 +31,9 @@ def command(screening: Path, workers: int | None, retry_failed: bool, as_json: b
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
 
-    from ionsieve.workflows.config import read_screening
-    from ionsieve.workflows.execute import run_screening
-    from ionsieve.workflows.progress import FunnelProgress
+    from ionsieve.workflows.cli.progress import FunnelProgress
+    from ionsieve.workflows.runners.local.run import run_screening
+    from ionsieve.workflows.settings.reading import read_screening
 
     settings = read_screening(screening)
     with FunnelProgress(settings.name) as progress:
@@ -64,8 +64,8 @@ def _outcome(result: RunResult) -> dict[str, object]:
 def _print_outcome(screening: Path, result: RunResult) -> None:
     from rich.console import Console
 
-    from ionsieve.workflows.config import read_screening
-    from ionsieve.workflows.query import query, result_table
+    from ionsieve.workflows.results.query import query, result_table
+    from ionsieve.workflows.settings.reading import read_screening
 
     console = Console()
     settings = read_screening(screening)

@@ -20,10 +20,10 @@ def command(screening: Path, as_json: bool) -> None:
     Example:
       ionsieve status screening.yaml
     """
-    from ionsieve.workflows.config import read_screening
-    from ionsieve.workflows.funnel_counts import funnel_counts
-    from ionsieve.workflows.query import query
-    from ionsieve.workflows.refresh import refresh_collections, stored_flows
+    from ionsieve.workflows.results.counts import funnel_counts
+    from ionsieve.workflows.results.query import query
+    from ionsieve.workflows.runners.refresh import refresh_collections, stored_flows
+    from ionsieve.workflows.settings.reading import read_screening
 
     settings = read_screening(screening)
     work = refresh_collections(settings)

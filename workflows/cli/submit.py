@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ionsieve.workflows.cluster.submit import Submission
+    from ionsieve.workflows.runners.fireworks.submit import Submission
 
 
 @click.command(name="submit")
@@ -47,9 +47,9 @@ def command(
     from rich.console import Console
 
     from ionsieve.errors import InputError
-    from ionsieve.workflows.cluster.submit import Submitter
-    from ionsieve.workflows.config import read_screening
-    from ionsieve.workflows.progress import FunnelProgress
+    from ionsieve.workflows.cli.progress import FunnelProgress
+    from ionsieve.workflows.runners.fireworks.submit import Submitter
+    from ionsieve.workflows.settings.reading import read_screening
 
     if dry_run and (watch or retry_failed):
         raise InputError("--dry-run changes nothing; leave out --watch and --retry-failed")

@@ -15,13 +15,13 @@ from pymatgen.core import Lattice, Structure
 
 from ionsieve.errors import IonSieveError
 from ionsieve.workflows.backends.mock_vasp.backend import MockVaspBackend
-from ionsieve.workflows.backends.pieces import (
+from ionsieve.workflows.backends.vasp.backend import VaspSettings
+from ionsieve.workflows.backends.vasp.continuation import (
     BatchLimitHandler,
     _check_progress,
     _earlier,
     read_segment,
 )
-from ionsieve.workflows.backends.vasp import VaspSettings
 
 _FRAME_INTERVAL = 7
 

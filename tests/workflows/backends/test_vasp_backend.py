@@ -14,12 +14,12 @@ from maggma.stores import MemoryStore
 from pymatgen.io.vasp import Kpoints, Oszicar
 
 from ionsieve.errors import InputError
-from ionsieve.workflows.backends import get_backend
 from ionsieve.workflows.backends.mock_vasp.backend import MockVaspBackend
 from ionsieve.workflows.backends.mock_vasp.faults import VARIABLE
-from ionsieve.workflows.backends.pieces import BatchLimitHandler
-from ionsieve.workflows.backends.vasp import VaspBackend, VaspSettings
-from ionsieve.workflows.config import Screening
+from ionsieve.workflows.backends.registry import get_backend
+from ionsieve.workflows.backends.vasp.backend import VaspBackend, VaspSettings
+from ionsieve.workflows.backends.vasp.continuation import BatchLimitHandler
+from ionsieve.workflows.settings.schema import Screening
 
 FAST = {"polling_time_step": 0.05, "monitor_freq": 4}
 
@@ -139,7 +139,7 @@ def test_killed_worker_leaves_no_vasp(tmp_path, salt):
     worker.write_text(
         "from jobflow import run_locally\nfrom pymatgen.core import Structure\n"
         "from ionsieve.workflows.backends.mock_vasp.backend import MockVaspBackend\n"
-        "from ionsieve.workflows.backends.vasp import VaspSettings\n"
+        "from ionsieve.workflows.backends.vasp.backend import VaspSettings\n"
         "structure = Structure.from_file('salt.json')\n"
         "run_locally(MockVaspBackend(VaspSettings()).md(structure, 300, 1.0, 10**7))\n"
     )
@@ -199,7 +199,7 @@ def test_missing_command_is_named_with_the_remedy():
 
 @pytest.mark.parametrize("folder", [None, "/nowhere/at/all"])
 def test_missing_potentials_are_named_with_the_remedy(monkeypatch, folder):
-    from ionsieve.workflows.backends import vasp
+    from ionsieve.workflows.backends.vasp import backend as vasp
 
     monkeypatch.setitem(vasp.SETTINGS, "PMG_VASP_PSP_DIR", folder)
     backend = VaspBackend(VaspSettings(vasp_cmd=sys.executable, vasp_gamma_cmd=sys.executable))

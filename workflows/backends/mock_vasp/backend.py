@@ -10,7 +10,7 @@ from typing import Any
 
 from ionsieve.errors import InputError
 from ionsieve.workflows.backends.mock_vasp.potential import DEFAULT
-from ionsieve.workflows.backends.vasp import VaspBackend, VaspSettings
+from ionsieve.workflows.backends.vasp.backend import VaspBackend, VaspSettings
 
 _PROGRAM = "ionsieve-mock-vasp"
 #: Custodian's polling in seconds, made for runs of days, and polls between looks at the outputs.

@@ -1,0 +1,1 @@
+"""Batch schedulers as data: configuration folders, and checks of them."""

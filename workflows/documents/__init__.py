@@ -1,0 +1,1 @@
+"""Schemas of what is stored: raw job outputs, and the collections people query."""

@@ -1,0 +1,294 @@
+"""Schema of every document IonSieve stores; units are in the field names.
+
+Job outputs (raw, in the job store): :class:`PlanDocument`, :class:`RankingDocument`,
+:class:`MaterialDocument`, :class:`PhaseDocument`, :class:`HullDocument`,
+:class:`SegmentDocument`, :class:`TransportDocument`, :class:`ConductorDocument`. The builders of
+:mod:`ionsieve.workflows.results.builders` join them into the collections people query.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+#: Packages whose versions decide a result.
+_PACKAGES = ("ionsieve", "pymatgen", "atomate2", "jobflow", "custodian", "numba", "numpy")
+
+Verdict = Literal[
+    "diffusing", "upper_bound", "not_converged", "framework_unstable", "timestep_too_long"
+]
+
+#: Why a run ended: the gate's answer was settled before the set length or while extending; the set
+#: length was reached and the gate asked for no more; it would ask for more than is allowed.
+EndReason = Literal["decided", "length", "max_length"]
+
+
+def _as_plain_dict(value: Any) -> Any:
+    # jobflow decodes a stored structure to a pymatgen object before it reaches the model.
+    return value.as_dict() if hasattr(value, "as_dict") else value
+
+
+#: A pymatgen Structure as its dictionary.
+StructureDict = Annotated[dict[str, Any], BeforeValidator(_as_plain_dict)]
+
+
+class Document(BaseModel):
+    """Base of all documents: unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Provenance(Document):
+    """Where a number comes from."""
+
+    input_uuids: list[str] = Field(default_factory=list, description="jobs whose outputs were used")
+    settings_hash: str = Field("", description="hash of the settings that decide the result")
+    backend: str = ""
+    versions: dict[str, str] = Field(
+        default_factory=lambda: {name: version(name) for name in _PACKAGES}
+    )
+
+
+class MotherDocument(Document):
+    """One accepted mother structure."""
+
+    mother_id: str
+    formula: str
+    structure: StructureDict = Field(description="pymatgen Structure with oxidation states")
+    space_group: str
+    n_elements: int
+    mobile_ion: str = Field(description="species, for example Na+")
+    anions: list[str]
+    is_ordered: bool
+    oxidation_source: Literal["file", "guessed"]
+    source_file: str
+    source_block: str = Field("", description="data block of the CIF")
+    database_code: str | None = Field(None, description="ICSD or COD number given in the file")
+
+
+class RejectedMother(Document):
+    """One structure that was read and not used."""
+
+    source_file: str
+    source_block: str = ""
+    formula: str = ""
+    reason: str
+
+
+class Substitution(Document):
+    """One species replaced by another on the host's sites."""
+
+    host: str = Field(description="species replaced, for example Sb5+")
+    dopant: str
+    level: str = Field(description="fraction of the host's sites, for example 1/8")
+    count: int = Field(description="ions in the supercell")
+
+
+class CompositionDocument(Document):
+    """One charge-neutral doped composition, defined on one supercell of its mother."""
+
+    composition_id: str
+    mother_id: str
+    formula: str = Field(description="reduced formula")
+    host_formula: str = Field(
+        description="formula per mother formula unit, for example Na2.75W0.25Sb0.75S4"
+    )
+    substitutions: list[Substitution]
+    supercell_matrix: list[list[int]]
+    n_ions: int = Field(description="ions in the doped supercell")
+    mobile_ion: str
+    n_mobile_removed: int = Field(0, description="mobile-ion vacancies made")
+    n_mobile_added: int = Field(0, description="extra mobile ions on interstitial sites")
+    n_arrangements: str = Field(description="exact count as a decimal string: it exceeds 64 bits")
+    log10_n_arrangements: float
+    merged_from: list[str] = Field(
+        default_factory=list, description="the same composition reached from other mothers"
+    )
+
+
+class RejectedComposition(Document):
+    """One doped composition that can't be made."""
+
+    composition_id: str
+    mother_id: str
+    reason: str
+
+
+class PlanDocument(Document):
+    """What a screening will do, counted before anything runs."""
+
+    mothers: list[MotherDocument]
+    rejected: list[RejectedMother]
+    compositions: list[CompositionDocument]
+    rejected_compositions: list[RejectedComposition] = Field(default_factory=list)
+
+
+class Arrangement(Document):
+    """One symmetry-distinct arrangement of dopants, vacancies and extra ions."""
+
+    rank: int = Field(description="1 is the lowest in energy")
+    energy_ev: float = Field(description="point-charge Ewald energy of the supercell")
+    degeneracy: int
+    structure: StructureDict
+
+
+class RankingDocument(Document):
+    """The lowest arrangements of one composition, and how sure we are."""
+
+    composition_id: str
+    mother_id: str
+    composition: CompositionDocument
+    method: str
+    certified: bool
+    n_arrangements: str
+    n_covered: str
+    lower_bound_ev: float | None = None
+    seconds: float
+    arrangements: list[Arrangement]
+    provenance: Provenance
+
+
+class RelaxedArrangement(Document):
+    """Outcome of relaxing one arrangement."""
+
+    rank: int
+    ewald_energy_ev: float
+    energy_ev_atom: float | None = Field(None, description="None if the calculation failed")
+    static_uuid: str = ""
+    reason: str = Field("", description="why it failed")
+
+
+class MaterialDocument(Document):
+    """The lowest relaxed arrangement of one composition."""
+
+    composition_id: str
+    mother_id: str
+    composition: str = Field(description="reduced formula")
+    structure: StructureDict = Field(description="relaxed pymatgen Structure")
+    energy_ev_atom: float
+    n_ions: int
+    density_g_cm3: float
+    volume_change: float = Field(description="relaxed over unrelaxed volume, minus one")
+    ewald_rank: int = Field(description="Ewald rank of the arrangement that ended lowest")
+    candidates: list[RelaxedArrangement]
+    provenance: Provenance
+
+
+class PhaseDocument(Document):
+    """One competing phase, or a mother, computed with the backend."""
+
+    phase_id: str
+    formula: str
+    structure: StructureDict
+    energy_ev_atom: float
+    source: str = Field(description="where the starting structure comes from")
+    provenance: Provenance
+
+
+class HullDocument(Document):
+    """Distance of one composition to the convex hull of its competing phases."""
+
+    composition_id: str
+    mother_id: str
+    composition: str
+    e_hull_ev_atom: float = Field(description="negative: below all competing phases")
+    formation_energy_ev_atom: float
+    decomposition: dict[str, float] = Field(description="phase_id -> atomic fraction")
+    n_phases: int
+    missing_phases: list[str] = Field(
+        description="phases that could not be computed: e_hull is then a lower bound"
+    )
+    is_lower_bound: bool
+    max_e_hull_ev_atom: float
+    passed: bool
+    reasons: list[str]
+    provenance: Provenance
+
+
+class PhononDocument(Document):
+    """Harmonic frequencies of one material; imaginary ones are negative."""
+
+    composition_id: str
+    mother_id: str
+    composition: str
+    min_frequency_thz: float
+    max_frequency_thz: float
+    passed: bool
+    reasons: list[str]
+    provenance: Provenance
+
+
+class SegmentDocument(Document):
+    """One molecular dynamics segment; its trajectory is a blob in the additional store."""
+
+    composition_id: str
+    stage: Literal["short_md", "long_md", "arrhenius"]
+    index: int
+    temperature_k: float
+    timestep_fs: float
+    n_frames: int
+    dir_name: str
+    md_uuid: str
+    trajectory: Any = Field(description="Trajectory bytes (base64), in the additional store")
+
+
+class Look(Document):
+    """What the gate saw of a run that had come so far."""
+
+    run_length_ps: float = Field(description="of the run, equilibration included")
+    verdict: Verdict
+    sigma_ne_s_cm: float
+    sigma_ne_ci95_s_cm: tuple[float, float]
+    action: Literal["continue", "stop", "extend"] = Field(description="what the gate asked for")
+    settled: bool = Field(description="the answer holds for the whole interval")
+
+
+class TransportDocument(Document):
+    """Analysis of all segments of one molecular dynamics run, and the gate's decision."""
+
+    composition_id: str
+    mother_id: str
+    composition: str
+    stage: Literal["short_md", "long_md", "arrhenius"]
+    temperature_k: float
+    timestep_fs: float
+    length_ps: float = Field(description="analysed: without equilibration")
+    run_length_ps: float = Field(description="equilibration included")
+    end_reason: EndReason
+    looks: list[Look] = Field(description="the gate's looks, the last one decided")
+    verdict: Verdict
+    reasons: list[str]
+    diffusivity_cm2_s: float
+    diffusivity_ci95_cm2_s: tuple[float, float]
+    sigma_ne_s_cm: float
+    sigma_ne_ci95_s_cm: tuple[float, float]
+    sigma_collective_s_cm: float | None = None
+    haven_ratio: float | None = None
+    analysis: dict[str, Any] = Field(description="the full result of md_analysis.analyze")
+    mechanism: dict[str, Any] = Field(
+        default_factory=dict, description="radial_distribution and van_hove of md_analysis"
+    )
+    passed: bool
+    gate_reasons: list[str]
+    segment_uuids: list[str]
+    provenance: Provenance
+
+
+class ConductorDocument(Document):
+    """The last word on one composition that passed the long run."""
+
+    composition_id: str
+    mother_id: str
+    composition: str
+    temperature_k: float
+    sigma_ne_s_cm: float
+    sigma_ne_ci95_s_cm: tuple[float, float]
+    sigma_300k_s_cm: float | None = None
+    sigma_300k_ci95_s_cm: tuple[float, float] | None = None
+    sigma_300k_is_extrapolated: bool = False
+    activation_energy_ev: float | None = None
+    activation_energy_ci95_ev: tuple[float, float] | None = None
+    arrhenius: dict[str, Any] | None = Field(None, description="the fit of md_analysis.arrhenius")
+    provenance: Provenance

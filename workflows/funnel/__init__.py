@@ -1,0 +1,1 @@
+"""The stages of the funnel: what each computes, judges, and asks for next."""

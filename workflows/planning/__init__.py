@@ -1,0 +1,1 @@
+"""From mother structures and rules to the compositions to screen."""

@@ -1,0 +1,237 @@
+"""The report: one self-contained HTML page with the funnel, tables and figures.
+
+It shows whatever is in the store, also halfway through or when nothing has passed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+import ionsieve
+from ionsieve.errors import InputError
+from ionsieve.workflows.report.figures import (
+    correlation_figure,
+    displacement_figure,
+    funnel_figure,
+    hull_figure,
+    svg_uri,
+)
+from ionsieve.workflows.report.runs import StoredRun, pictures, read_runs
+from ionsieve.workflows.results.correlation import correlate, measured_pairs
+from ionsieve.workflows.results.counts import StageCount, count_stages
+from ionsieve.workflows.results.query import query
+from ionsieve.workflows.runners.refresh import refresh_collections
+from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.store.opening import store_name
+
+#: Rows of the near misses shown when nothing has passed.
+_NEAR_MISSES = 10
+#: Runs whose mean squared displacements are drawn together.
+_DISPLACEMENTS = 6
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything the report shows, read once."""
+
+    screening: Screening
+    mothers: list[dict[str, Any]]
+    compositions: list[dict[str, Any]]
+    conductors: list[dict[str, Any]]
+    phases: list[dict[str, Any]]
+    counts: list[StageCount]
+    runs: list[StoredRun]
+
+    @property
+    def accepted(self) -> list[dict[str, Any]]:
+        """Mothers that were screened."""
+        return [mother for mother in self.mothers if mother["accepted"]]
+
+    @property
+    def rejected(self) -> list[dict[str, Any]]:
+        """Structures that were read and not used."""
+        return [mother for mother in self.mothers if not mother["accepted"]]
+
+    @property
+    def passed(self) -> list[dict[str, Any]]:
+        """Compositions that passed all gates, best first."""
+        return [document for document in self.conductors if document["passed"]]
+
+    @property
+    def log10_arrangements(self) -> float | None:
+        """Logarithm of the number of arrangements of all compositions."""
+        logs = [composition["log10_n_arrangements"] for composition in self.compositions]
+        if not logs:
+            return None
+        top = max(logs)
+        return top + math.log10(math.fsum(10 ** (value - top) for value in logs))
+
+
+def read_results(screening: Screening) -> Results:
+    """Bring the collections up to date and read what the report shows."""
+    work = refresh_collections(screening)
+    compositions = query(screening, collection="compositions", columns=_COMPOSITION_COLUMNS)
+    conductors = query(screening, sort="-sigma_long_s_cm,-sigma_short_s_cm,e_hull_ev_atom")
+    return Results(
+        screening=screening,
+        mothers=query(screening, collection="mothers", sort="mother_id"),
+        compositions=compositions,
+        conductors=conductors,
+        phases=query(screening, collection="phases", sort="phase_id"),
+        counts=count_stages(compositions, work.running),
+        runs=read_runs(screening, conductors),
+    )
+
+
+_COMPOSITION_COLUMNS = (
+    *("composition_id", "mother_id", "formula", "host_formula", "state", "stage_reached"),
+    *("reason", "failure", "log10_n_arrangements"),
+)
+
+
+def write_report(screening: Screening, path: str | Path) -> Path:
+    """Write the report of a screening and return its path.
+
+    Raises
+    ------
+    InputError
+        The store can't be opened, or the page can't be written there.
+    """
+    path = Path(path)
+    page = render(read_results(screening))
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"report {path}: can't be written ({error.strerror}); give another path with -o"
+        ) from error
+    return path
+
+
+def render(results: Results) -> str:
+    """Return the page as text."""
+    environment = Environment(
+        loader=PackageLoader("ionsieve.workflows.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        chemical=chemical,
+        significant=significant,
+        milli=lambda value: significant(None if value is None else 1e3 * value),
+        mev=lambda value: "–" if value is None else f"{1e3 * value:.0f}",
+    )
+    template = environment.get_template("report.html.j2")
+    return template.render(
+        results=results,
+        screening=results.screening,
+        store=store_name(results.screening),
+        settings=_settings_text(results.screening),
+        versions=_versions(results.conductors),
+        made_at=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        program=f"IonSieve {ionsieve.__version__}",
+        near_misses=_near_misses(results.conductors),
+        failed=[composition for composition in results.compositions if composition["failure"]],
+        failed_phases=[phase for phase in results.phases if phase["state"] == "failed"],
+        unfinished=sum(count.running + count.waiting for count in results.counts),
+        correlation=correlate(results.conductors),
+        correlation_left_out=_left_out(results.conductors),
+        figures=_figures(results),
+        runs=[(run, pictures(run)) for run in results.runs],
+    )
+
+
+def chemical(formula: str) -> Markup:
+    """Return a formula with its numbers as subscripts."""
+    return Markup(
+        re.sub(r"(?<=[A-Za-z)\]])(\d+(?:\.\d+)?)", r"<sub>\1</sub>", str(escape(formula)))
+    )
+
+
+def significant(value: float | None, digits: int = 2) -> str:
+    """Return a number with two significant digits, without exponent where that reads well."""
+    if value is None:
+        return "–"
+    if value == 0.0 or 1e-3 <= abs(value) < 1e4:
+        decimals = digits - 1 - (math.floor(math.log10(abs(value))) if value else 0)
+        return f"{round(value, decimals):.{max(decimals, 0)}f}"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{mantissa}·10" + str(int(exponent)).translate(
+        str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    )
+
+
+def _figures(results: Results) -> dict[str, str]:
+    """Return figures as data URIs; those without data are left out."""
+    long = results.screening.long_md
+    figures = {
+        "funnel": svg_uri(
+            funnel_figure(
+                results.counts,
+                len(results.accepted),
+                len(results.rejected),
+                results.log10_arrangements,
+            )
+        )
+    }
+    if measured_pairs(results.conductors):
+        figures["correlation"] = svg_uri(
+            correlation_figure(results.conductors, long.min_sigma_s_cm)
+        )
+    if any((d["sigma_short_s_cm"] or 0.0) > 0.0 for d in results.conductors):
+        figures["hull"] = svg_uri(
+            hull_figure(
+                results.conductors,
+                results.screening.hull.max_e_hull_ev_atom,
+                long.min_sigma_s_cm,
+            )
+        )
+    curves = [(run.label, run.curve) for run in results.runs[:_DISPLACEMENTS] if run.curve]
+    if curves:
+        figures["displacements"] = svg_uri(displacement_figure(curves))
+    return figures
+
+
+def _left_out(conductors: Iterable[Document]) -> int:
+    """Return how many compositions with both runs are no pair: upper bounds."""
+    both = [d for d in conductors if d["verdict_short"] and d["verdict_long"]]
+    return len(both) - len(measured_pairs(both))
+
+
+def _near_misses(conductors: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what came closest, for when nothing has passed."""
+    tried = [d for d in conductors if not d["passed"] and d["sigma_short_s_cm"] is not None]
+    return sorted(tried, key=lambda d: -(d["sigma_long_s_cm"] or d["sigma_short_s_cm"]))[
+        :_NEAR_MISSES
+    ]
+
+
+def _settings_text(screening: Screening) -> str:
+    """Return the settings as YAML, without the store's password."""
+    settings = screening.model_dump(mode="json")
+    settings["store"] = store_name(screening)
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+
+
+def _versions(conductors: Iterable[Document]) -> dict[str, list[str]]:
+    """Return package -> versions that made the results."""
+    found: dict[str, set[str]] = {}
+    for document in conductors:
+        for source in document["provenance"].values():
+            for package, version in source["versions"].items():
+                found.setdefault(package, set()).add(version)
+    return {package: sorted(versions) for package, versions in sorted(found.items())}

@@ -1,0 +1,1 @@
+"""Who executes flows: this machine, or a cluster through FireWorks."""

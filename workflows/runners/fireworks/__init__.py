@@ -1,0 +1,1 @@
+"""Flows as FireWorks workflows on a LaunchPad."""

@@ -1,0 +1,1 @@
+"""The screening.yaml: schema, reading, identity."""

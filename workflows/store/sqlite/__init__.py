@@ -1,0 +1,1 @@
+"""The embedded store: a maggma store in one SQLite file."""

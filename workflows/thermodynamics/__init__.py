@@ -1,0 +1,1 @@
+"""Competing phases and the convex hull."""
