@@ -1,20 +1,147 @@
-"""What every engine offers: the same jobs, with the same inputs and outputs."""
+"""What every engine offers: the same jobs, with the same inputs and outputs.
+
+A backend is one folder, found by its entry point in the group ``ionsieve.backends``. No stage of the
+funnel reads a backend's files or knows its document classes.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self
 
 from jobflow import Flow, Job, OutputReference
+from pydantic import Field
 from pymatgen.core import Structure
+
+from ionsieve.md_analysis import Trajectory
+from ionsieve.workflows.documents.raw import Document, StructureDict
+from ionsieve.workflows.settings.schema import Relax, Section
+
+#: What a backend may be able to do; ``batch``: a worker runs many ready jobs of one kind together.
+CAPABILITIES = frozenset({"relax", "static", "md", "phonons", "batch"})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long one job may run.
+
+    Attributes
+    ----------
+    walltime_seconds
+        The calculation stops cleanly before it and goes on in another job; None: no limit.
+    buffer_seconds
+        So long before.
+    """
+
+    walltime_seconds: int | None = None
+    buffer_seconds: int = 300
+
+
+@dataclass(frozen=True)
+class Calculation:
+    """The jobs of one calculation, and references to what they will have found.
+
+    Attributes
+    ----------
+    jobs
+        In order; the last one's uuid is ``uuid``.
+    structure
+        Reference to the final pymatgen Structure.
+    energy_ev_atom
+        Reference to the energy per atom, in eV.
+    folder
+        Reference to the folder of the last job; a path, or ``host:path``.
+    uuid
+        Of the last job.
+    """
+
+    jobs: tuple[Job | Flow, ...]
+    structure: OutputReference
+    energy_ev_atom: OutputReference
+    folder: OutputReference
+    uuid: str
+
+
+@dataclass(frozen=True)
+class MDSpec:
+    """One segment of molecular dynamics at constant volume and temperature.
+
+    Attributes
+    ----------
+    temperature_k, timestep_fs
+        Of the thermostat, and of the integration.
+    n_steps, frame_interval
+        Steps in all, and between frames of the trajectory.
+    seed
+        Decides the velocities at the start of a run.
+    """
+
+    temperature_k: float
+    timestep_fs: float
+    n_steps: int
+    frame_interval: int = 1
+    seed: int = 0
+
+
+class Checkpoint(Document):
+    """Where a run goes on, with velocities and thermostat; only its backend looks inside.
+
+    The folder is used while it is there; ``files`` are what it takes to go on without it.
+    """
+
+    structure: StructureDict | OutputReference | None = None
+    folder: str | OutputReference = ""
+    files: dict[str, str] = Field(default_factory=dict, description="file name -> text")
+
+    model_config = {"arbitrary_types_allowed": True, "extra": "forbid"}
+
+
+@dataclass(frozen=True)
+class MDCalculation:
+    """The jobs of one segment, and where the next one goes on: a checkpoint of references."""
+
+    jobs: tuple[Job | Flow, ...]
+    end: Checkpoint
+    uuid: str
+
+
+@dataclass(frozen=True)
+class PhononCalculation:
+    """The jobs of a phonon calculation, and a reference to its band structure."""
+
+    jobs: tuple[Job | Flow, ...]
+    band_structure: OutputReference
+    uuid: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a calculation takes.
+
+    Attributes
+    ----------
+    core_hours
+        Estimated.
+    assumption
+        Where the figure comes from, in words.
+    """
+
+    core_hours: float
+    assumption: str
 
 
 class Backend(Protocol):
-    """Makes the jobs of one engine.
+    """Makes the jobs of one engine; :func:`ionsieve.testing.check_backend` tests any of them."""
 
-    All outputs are emmet ``TaskDoc`` documents: ``job.output.structure``,
-    ``job.output.output.energy_per_atom``, ``job.output.dir_name``. Structures may be references to
-    another job's output.
-    """
+    name: ClassVar[str]
+    #: Validates the backend's own ``backend:`` section.
+    Settings: ClassVar[type[Section]]
+    capabilities: ClassVar[frozenset[str]]
+
+    @classmethod
+    def create(cls, settings: Any, relax: Relax, limits: Limits) -> Self:
+        """Return the backend with its settings, for jobs of some size."""
+        ...
 
     def check(self) -> None:
         """Find out, before anything runs, whether the engine can be started.
@@ -26,44 +153,46 @@ class Backend(Protocol):
         """
         ...
 
-    def relax(self, structure: Structure, name: str = "relax") -> Job | Flow:
+    def identity(self) -> dict[str, Any]:
+        """Return everything that decides an energy: functional, potentials, settings.
+
+        Entries of one hull must agree in it. It is part of the keys of results, so neither
+        command lines nor places belong in it.
+        """
+        ...
+
+    def cost(self, n_ions: float, n_steps: int) -> Cost:
+        """Return what so many ionic steps of so many ions take."""
+        ...
+
+    def relax(self, structure: Structure, name: str) -> Calculation:
         """Return a relaxation of ions and cell."""
         ...
 
     def static(
-        self, structure: Structure | OutputReference, name: str = "static", prev_dir: Any = None
-    ) -> Job:
-        """Return a static calculation, continued from the folder of an earlier one."""
+        self, structure: Structure | OutputReference, name: str, after: Calculation | None = None
+    ) -> Calculation:
+        """Return a static calculation, after a relaxation whose files it may use."""
         ...
 
-    def md(
-        self,
-        structure: Structure,
-        temperature_k: float,
-        timestep_fs: float,
-        n_steps: int,
-        continue_from: Any = None,
-        name: str = "molecular dynamics",
-        seed: int = 0,
-        frame_interval: int = 1,
-    ) -> Job:
-        """Return one segment of molecular dynamics at constant volume and temperature.
+    def md(self, spec: MDSpec, start: Structure | Checkpoint, name: str) -> MDCalculation:
+        """Return one segment, from a structure or from where an earlier segment ended."""
+        ...
 
-        Parameters
-        ----------
-        continue_from
-            Output of the preceding segment's job: its last structure, with velocities and
-            thermostat, is taken instead of ``structure``, and its folder is handed on.
-        seed
-            Decides the initial velocities.
-        frame_interval
-            Steps between frames of the trajectory.
+    def read_segment(self, end: Checkpoint, spec: MDSpec) -> Trajectory:
+        """Return the trajectory of a finished segment, with the time step it really had.
+
+        Raises
+        ------
+        ionsieve.errors.IonSieveError
+            The segment is shorter than asked for, or can't be read.
         """
         ...
 
-    def phonons(self, structure: Structure, name: str = "phonons") -> Flow:
-        """Return a calculation of the harmonic phonons of a relaxed structure.
+    def keep(self, end: Checkpoint) -> Checkpoint:
+        """Return the checkpoint of a finished segment with all it takes to go on elsewhere."""
+        ...
 
-        The flow's last job's output has ``phonon_bandstructure``.
-        """
+    def phonons(self, structure: Structure, name: str) -> PhononCalculation:
+        """Return a calculation of the harmonic phonons of a relaxed structure."""
         ...
