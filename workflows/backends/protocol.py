@@ -1,7 +1,7 @@
 """What every engine offers: the same jobs, with the same inputs and outputs.
 
-A backend is one folder, found by its entry point in the group ``ionsieve.backends``. No stage of the
-funnel reads a backend's files or knows its document classes.
+A backend is one folder, found by its entry point in the group ``ionsieve.backends``. No stage of
+the funnel reads a backend's files or knows its document classes.
 """
 
 from __future__ import annotations

@@ -23,6 +23,8 @@ COMMANDS = {
     "diffusion": "diffusion",
     "query": "query",
     "report": "report",
+    "list": "list",
+    "clean": "clean",
 }
 
 
