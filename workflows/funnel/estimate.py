@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ionsieve.workflows.documents.raw import PlanDocument
-from ionsieve.workflows.settings.schema import MolecularDynamics, Screening
+from ionsieve.workflows.settings.schema import MolecularDynamics, ScreeningFile
 from ionsieve.workflows.thermodynamics.competing_phases import elements_of, phases_for
 
 #: Ionic steps of one relaxation, both runs together; a static counts as two steps.
@@ -64,7 +64,7 @@ def cost_model(backend: str) -> tuple[Cost, str]:
     )
 
 
-def estimate(plan: PlanDocument, screening: Screening) -> list[StageEstimate]:
+def estimate(plan: PlanDocument, screening: ScreeningFile) -> list[StageEstimate]:
     """Return the work of each stage if every composition passes every gate.
 
     Raises
@@ -121,7 +121,7 @@ def _dynamics(
     )
 
 
-def count_phases(plan: PlanDocument, screening: Screening) -> int:
+def count_phases(plan: PlanDocument, screening: ScreeningFile) -> int:
     """Return how many competing phases the hulls need, the ordered mothers included."""
     systems = {elements_of(composition.formula) for composition in plan.compositions}
     extra = [screening.resolve(path) for path in screening.hull.phases]

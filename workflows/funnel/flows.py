@@ -30,7 +30,7 @@ from ionsieve.workflows.funnel.phases import phase_flow
 from ionsieve.workflows.funnel.ranking import ranking_flow
 from ionsieve.workflows.funnel.requests import manager_config, stage_priority
 from ionsieve.workflows.settings.identity import settings_hash
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 from ionsieve.workflows.thermodynamics.competing_phases import (
     CompetingPhase,
     elements_of,
@@ -61,7 +61,7 @@ class Funnel:
         Where the flows' results go.
     """
 
-    def __init__(self, screening: Screening, plan: PlanDocument, job_store: JobStore) -> None:
+    def __init__(self, screening: ScreeningFile, plan: PlanDocument, job_store: JobStore) -> None:
         self.screening = screening
         self.plan = plan
         self.job_store = job_store
@@ -156,7 +156,9 @@ class Funnel:
             screening.ewald.model_dump(mode="json"),
             screening.energy_settings_hash(),
         )
-        return Candidate(screening=screening, mother=mother, composition=composition, flow_key=key)
+        return Candidate(
+            screening=screening.settings, mother=mother, composition=composition, flow_key=key
+        )
 
     def _conductivity_key(self, candidate: Candidate) -> str:
         """Return the key of a candidate's second flow."""
@@ -197,7 +199,7 @@ class Funnel:
             yield self._new(plan_key, Flow([record], name="plan"), "plan", self.screening.name)
         for key, (phase_id, structure, source) in self.phases.items():
             if key not in known:
-                flow = phase_flow(self.screening, phase_id, structure, source, key)
+                flow = phase_flow(self.screening.settings, phase_id, structure, source, key)
                 yield self._new(key, flow, "phase", phase_id)
         for composition_id, candidate in self.candidates.items():
             if candidate.flow_key not in known:

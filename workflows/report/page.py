@@ -31,7 +31,7 @@ from ionsieve.workflows.results.correlation import correlate, measured_pairs
 from ionsieve.workflows.results.counts import StageCount, count_stages
 from ionsieve.workflows.results.query import query
 from ionsieve.workflows.runners.refresh import refresh_collections
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 from ionsieve.workflows.store.opening import store_name
 
 #: Rows of the near misses shown when nothing has passed.
@@ -46,7 +46,7 @@ Document = Mapping[str, Any]
 class Results:
     """Everything the report shows, read once."""
 
-    screening: Screening
+    screening: ScreeningFile
     mothers: list[dict[str, Any]]
     compositions: list[dict[str, Any]]
     conductors: list[dict[str, Any]]
@@ -79,7 +79,7 @@ class Results:
         return top + math.log10(math.fsum(10 ** (value - top) for value in logs))
 
 
-def read_results(screening: Screening) -> Results:
+def read_results(screening: ScreeningFile) -> Results:
     """Bring the collections up to date and read what the report shows."""
     work = refresh_collections(screening)
     compositions = query(screening, collection="compositions", columns=_COMPOSITION_COLUMNS)
@@ -101,7 +101,7 @@ _COMPOSITION_COLUMNS = (
 )
 
 
-def write_report(screening: Screening, path: str | Path) -> Path:
+def write_report(screening: ScreeningFile, path: str | Path) -> Path:
     """Write the report of a screening and return its path.
 
     Raises
@@ -220,7 +220,7 @@ def _near_misses(conductors: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _settings_text(screening: Screening) -> str:
+def _settings_text(screening: ScreeningFile) -> str:
     """Return the settings as YAML, without the store's password."""
     settings = screening.model_dump(mode="json")
     settings["store"] = store_name(screening)

@@ -12,7 +12,7 @@ from ionsieve.md_analysis.arrhenius import ArrheniusFit
 from ionsieve.md_analysis.stored import from_plain
 from ionsieve.md_analysis.van_hove import RadialDistribution, VanHove
 from ionsieve.workflows.report.figures import new_axes, svg_uri
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 from ionsieve.workflows.store.opening import open_job_store
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Picture:
     uri: str
 
 
-def read_runs(screening: Screening, conductors: Iterable[Mapping[str, Any]]) -> list[StoredRun]:
+def read_runs(screening: ScreeningFile, conductors: Iterable[Mapping[str, Any]]) -> list[StoredRun]:
     """Return the longest run of the first few compositions that have one.
 
     Parameters

@@ -24,7 +24,7 @@ from ionsieve.workflows.documents.collections import (
 from ionsieve.workflows.results.builder import Item, ScreeningBuilder
 from ionsieve.workflows.results.fields import composition_fields, conductor_fields, standing
 from ionsieve.workflows.results.raw_outputs import RawEntry, RawOutputs
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 from ionsieve.workflows.store.opening import open_collection
 
 _GATE_FIELDS = ("passed", "reasons", "gate_reasons", "provenance")
@@ -264,7 +264,7 @@ BUILDERS: tuple[type[ScreeningBuilder], ...] = (
 
 
 def build_collections(
-    screening: Screening, job_store: JobStore, failures: Mapping[str, str] | None = None
+    screening: ScreeningFile, job_store: JobStore, failures: Mapping[str, str] | None = None
 ) -> None:
     """Bring all collections of a screening up to date.
 

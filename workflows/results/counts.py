@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ionsieve.workflows.results.query import query
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 
 #: Stages a composition goes through, in order, and what people read.
 STAGES = {
@@ -47,7 +47,7 @@ class StageCount:
     waiting: int
 
 
-def funnel_counts(screening: Screening, running: Collection[str] = ()) -> list[StageCount]:
+def funnel_counts(screening: ScreeningFile, running: Collection[str] = ()) -> list[StageCount]:
     """Return the counts of every stage, from the ``compositions`` collection.
 
     Parameters

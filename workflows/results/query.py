@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ionsieve.errors import InputError
 from ionsieve.workflows.documents.collections import COLLECTIONS, BuiltDocument, printed_as
 from ionsieve.workflows.results.language import check_field, fields_of, parse_where
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 from ionsieve.workflows.store.opening import open_collection
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ DEFAULT_COLUMNS: dict[str, tuple[str, ...]] = {
 
 
 def query(
-    screening: Screening,
+    screening: ScreeningFile,
     where: str | None = None,
     sort: str | None = None,
     *,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ionsieve.workflows.results.builders import build_collections
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 from ionsieve.workflows.store.opening import open_job_store, store_name
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Work:
     running: frozenset[str] = field(default_factory=frozenset)
 
 
-def queue_path(screening: Screening) -> Path:
+def queue_path(screening: ScreeningFile) -> Path:
     """Return the file of the launcher's queue, beside the calculations."""
     return screening.resolve(screening.compute.work_dir) / "queue.sqlite"
 
@@ -53,12 +53,12 @@ def work_of(statuses: Iterable[FlowStatus]) -> Work:
     )
 
 
-def stored_flows(screening: Screening) -> list[FlowStatus]:
+def stored_flows(screening: ScreeningFile) -> list[FlowStatus]:
     """Return the flows in the launcher's queue and in the LaunchPad; none where nothing has run."""
     return [*_local_flows(screening), *_submitted_flows(screening)]
 
 
-def _local_flows(screening: Screening) -> list[FlowStatus]:
+def _local_flows(screening: ScreeningFile) -> list[FlowStatus]:
     from ionsieve.workflows.runners.local import JobQueue
 
     path = queue_path(screening)
@@ -71,7 +71,7 @@ def _local_flows(screening: Screening) -> list[FlowStatus]:
         queue.close()
 
 
-def _submitted_flows(screening: Screening) -> list[FlowStatus]:
+def _submitted_flows(screening: ScreeningFile) -> list[FlowStatus]:
     if screening.compute.launchpad is None:
         return []
     from ionsieve.workflows.runners.fireworks.launchpad import WorkflowQueue, open_launchpad
@@ -80,7 +80,7 @@ def _submitted_flows(screening: Screening) -> list[FlowStatus]:
     return WorkflowQueue(launchpad, store_name(screening)).flows()
 
 
-def refresh_collections(screening: Screening) -> Work:
+def refresh_collections(screening: ScreeningFile) -> Work:
     """Build the collections of a screening and return what its launcher is at.
 
     Raises

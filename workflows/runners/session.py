@@ -6,10 +6,10 @@ from ionsieve.errors import InputError
 from ionsieve.workflows.backends.registry import get_backend
 from ionsieve.workflows.documents.raw import PlanDocument
 from ionsieve.workflows.planning.plan import make_plan
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 
 
-def prepare(screening: Screening) -> PlanDocument:
+def prepare(screening: ScreeningFile) -> PlanDocument:
     """Check everything that can be wrong before anything runs, and return the plan.
 
     Raises

@@ -14,7 +14,7 @@ from ionsieve.workflows.documents.raw import PlanDocument
 from ionsieve.workflows.funnel.flows import Funnel
 from ionsieve.workflows.runners.fireworks.launchpad import WorkflowQueue, open_launchpad
 from ionsieve.workflows.runners.session import prepare
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 from ionsieve.workflows.store.opening import holds_password, open_job_store, store_name
 
 
@@ -51,7 +51,7 @@ class Submitter:
         The screening, its store or its LaunchPad is unfit; nothing has been submitted.
     """
 
-    def __init__(self, screening: Screening) -> None:
+    def __init__(self, screening: ScreeningFile) -> None:
         if screening.compute.launchpad is None:
             raise InputError(
                 "compute.launchpad is not set; give FireWorks' my_launchpad.yaml "

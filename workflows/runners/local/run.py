@@ -13,7 +13,7 @@ from ionsieve.workflows.report.page import write_report
 from ionsieve.workflows.runners.local import JobQueue, run_queue
 from ionsieve.workflows.runners.refresh import queue_path
 from ionsieve.workflows.runners.session import prepare
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 from ionsieve.workflows.store.opening import open_job_store
 
 Progress = Callable[[list[FlowStatus]], None]
@@ -29,7 +29,7 @@ class RunResult:
 
 
 def run_screening(
-    screening: Screening,
+    screening: ScreeningFile,
     workers: int | None = None,
     on_start: Callable[[PlanDocument], None] | None = None,
     on_progress: Progress | None = None,
