@@ -29,7 +29,7 @@ from ionsieve.workflows.planning.plan import make_plan
 from ionsieve.workflows.runners.fireworks.launchpad import WorkflowQueue, open_launchpad
 from ionsieve.workflows.runners.refresh import refresh_collections
 from ionsieve.workflows.settings.reading import read_screening
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 from ionsieve.workflows.store.opening import open_job_store
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "na_sulfides" / "screening.yaml"
@@ -71,7 +71,7 @@ def flows(funnel: Funnel) -> list[NewFlow]:
     return found
 
 
-def build(screening: Screening) -> list[NewFlow]:
+def build(screening: ScreeningFile) -> list[NewFlow]:
     """Time the plan and the flows, and their conversion."""
     start = time.perf_counter()
     plan = make_plan(screening)
@@ -90,7 +90,7 @@ def build(screening: Screening) -> list[NewFlow]:
     return found
 
 
-def submit(queue: WorkflowQueue, found: list[NewFlow], screening: Screening) -> None:
+def submit(queue: WorkflowQueue, found: list[NewFlow], screening: ScreeningFile) -> None:
     """Time the submission, a second one that adds nothing, and the states."""
     job_store = open_job_store(screening)
     start = time.perf_counter()
@@ -105,7 +105,7 @@ def submit(queue: WorkflowQueue, found: list[NewFlow], screening: Screening) -> 
     )
 
 
-def status(queue: WorkflowQueue, screening: Screening, n_documents: int) -> None:
+def status(queue: WorkflowQueue, screening: ScreeningFile, n_documents: int) -> None:
     """Time what ``ionsieve status`` does with many documents in the store."""
     with open_job_store(screening) as job_store:
         present = job_store.count()

@@ -32,7 +32,7 @@ from ionsieve.workflows.documents.raw import (
     Substitution,
     TransportDocument,
 )
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 
 START = datetime(2026, 1, 5, 8, 0, 0)
 VERSIONS = {"ionsieve": "0.1.0", "pymatgen": "2026.10.24", "numpy": "2.4.6"}
@@ -50,7 +50,7 @@ DOPANTS = {"Sb5+": ("W6+", "Mo6+", "Sn4+", "Ge4+"), "Sn4+": ("P5+", "Sb5+", "Ta5
 
 def screening(folder, **changes):
     """Return settings whose store lies in ``folder``."""
-    return Screening(
+    return ScreeningFile(
         **{
             "name": "imagined",
             "mothers": {"files": ["*.cif"]},

@@ -35,7 +35,7 @@ def command(screening: Path, as_json: bool) -> None:
 
     settings = read_screening(screening)
     plan = make_plan(settings)
-    stages = estimate(plan, settings, [str(path) for path in extra_phases(settings)])
+    stages = estimate(plan, settings, extra_phases(settings))
     assumption = cost_assumption(settings)
     if as_json:
         click.echo(json.dumps(_as_json(plan, stages, assumption)))

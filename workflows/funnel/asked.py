@@ -28,7 +28,7 @@ from ionsieve.workflows.funnel.table import record_fields
 from ionsieve.workflows.planning.files import contents_key, matching_files
 from ionsieve.workflows.planning.plan import make_plan
 from ionsieve.workflows.settings.identity import settings_hash
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 
 #: Sections that decide which compositions there are.
 _PLANNING = ("mobile_ion", "mothers", "doping", "supercell")
@@ -51,7 +51,7 @@ class Asked:
     settings: str
 
 
-def asked_keys(screening: Screening) -> Asked:
+def asked_keys(screening: ScreeningFile) -> Asked:
     """Return the keys of a screening's settings; reads the files they name.
 
     Raises
@@ -68,7 +68,7 @@ def asked_keys(screening: Screening) -> Asked:
     return Asked(plan, phases, settings_hash("settings", plan, phases, everything))
 
 
-def extra_phases(screening: Screening) -> list[Path]:
+def extra_phases(screening: ScreeningFile) -> list[Path]:
     """Return the files of further competing phases that the settings name."""
     if not screening.hull.phases:
         return []
@@ -81,7 +81,7 @@ def open_records(job_store: JobStore) -> Records:
 
 
 def new_funnel(
-    screening: Screening,
+    screening: ScreeningFile,
     plan: PlanDocument,
     job_store: JobStore,
     phases: tuple[PhaseBookDocument, Mapping[str, Structure]],
@@ -113,18 +113,19 @@ def new_funnel(
         ]
     )
     known = PhaseBook.of(book, screening)
-    return Funnel(screening, plan, open_records(job_store), known, structures.__getitem__)
+    records = open_records(job_store)
+    return Funnel(screening.settings, plan, records, known, structures.__getitem__)
 
 
-def stored_funnel(screening: Screening, job_store: JobStore) -> Funnel:
+def stored_funnel(screening: ScreeningFile, job_store: JobStore) -> Funnel:
     """Return the funnel of a screening to be looked at, from its stored plan where there is one."""
     keys = asked_keys(screening)
     plan = _stored(job_store, PlanDocument, keys.plan) or make_plan(screening)
     book = _stored(job_store, PhaseBookDocument, keys.phases)
     if book is None:
-        extra = [str(path) for path in extra_phases(screening)]
-        book, _ = starting_structures(plan, screening, extra)
-    return Funnel(screening, plan, open_records(job_store), PhaseBook.of(book, screening))
+        book, _ = starting_structures(plan, screening, extra_phases(screening))
+    phases = PhaseBook.of(book, screening)
+    return Funnel(screening.settings, plan, open_records(job_store), phases)
 
 
 def _stored(job_store: JobStore, model: type[Any], key: str) -> Any:

@@ -6,6 +6,9 @@ hours follow from the backend's cost per ionic step; take them as an order of ma
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from ionsieve.workflows.backends.registry import get_backend
 from ionsieve.workflows.documents.raw import PlanDocument
 from ionsieve.workflows.funnel.hull import phases_estimate
@@ -15,7 +18,9 @@ from ionsieve.workflows.funnel.table import enabled_stages
 from ionsieve.workflows.settings.schema import Screening
 
 
-def estimate(plan: PlanDocument, screening: Screening, extra: list[str]) -> list[StageEstimate]:
+def estimate(
+    plan: PlanDocument, screening: Screening, extra: Sequence[Path]
+) -> list[StageEstimate]:
     """Return the work of each stage if every composition passes every gate.
 
     Parameters

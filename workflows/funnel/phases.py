@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from jobflow import Flow, job
@@ -103,7 +104,7 @@ def system_name(elements: frozenset[str]) -> str:
 
 
 def starting_structures(
-    plan: PlanDocument, screening: Screening, extra: list[str]
+    plan: PlanDocument, screening: Screening, extra: Sequence[Path]
 ) -> tuple[PhaseBookDocument, dict[str, Structure]]:
     """Return the competing phases of a plan, the mothers among them, and where each starts.
 

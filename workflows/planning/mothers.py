@@ -23,7 +23,7 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from ionsieve.errors import InputError
 from ionsieve.workflows.documents.raw import MotherDocument, RejectedMother
 from ionsieve.workflows.planning.cif import CifEntry, read_cif
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import Screening, ScreeningFile
 
 #: Net charge per ion that rounded partial occupancies may leave, e.
 _CHARGE_TOLERANCE = 0.01
@@ -41,7 +41,7 @@ class _Decorated:
     source: Literal["file", "guessed"]
 
 
-def read_mothers(screening: Screening) -> tuple[list[MotherDocument], list[RejectedMother]]:
+def read_mothers(screening: ScreeningFile) -> tuple[list[MotherDocument], list[RejectedMother]]:
     """Read the CIF files of a screening and keep the structures it asks for.
 
     Parameters
@@ -122,7 +122,7 @@ def charge(species: Species | Element | DummySpecies) -> float:
     return float(getattr(species, "oxi_state", None) or 0)
 
 
-def _files(screening: Screening) -> list[Path]:
+def _files(screening: ScreeningFile) -> list[Path]:
     paths: list[Path] = []
     for pattern in screening.mothers.files:
         full = screening.resolve(pattern)

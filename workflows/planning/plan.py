@@ -15,10 +15,10 @@ from ionsieve.workflows.documents.raw import (
 )
 from ionsieve.workflows.planning.doping import Doped, dope, read_rules
 from ionsieve.workflows.planning.mothers import read_mothers
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 
 
-def make_plan(screening: Screening) -> PlanDocument:
+def make_plan(screening: ScreeningFile) -> PlanDocument:
     """Read the mothers, apply the rules and merge what is reached twice.
 
     Returns

@@ -31,7 +31,7 @@ from ionsieve.workflows.results.changes import SettingChange
 from ionsieve.workflows.results.correlation import correlate, measured_pairs
 from ionsieve.workflows.results.counts import StageCount
 from ionsieve.workflows.results.handle import Results
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 from ionsieve.workflows.store.opening import store_name
 
 #: Rows of the near misses shown when nothing has passed.
@@ -46,7 +46,7 @@ Document = Mapping[str, Any]
 class Contents:
     """Everything the report shows, read once."""
 
-    screening: Screening
+    screening: ScreeningFile
     mothers: list[dict[str, Any]]
     compositions: list[dict[str, Any]]
     conductors: list[dict[str, Any]]
@@ -247,7 +247,7 @@ def _near_misses(conductors: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _settings_text(screening: Screening) -> str:
+def _settings_text(screening: ScreeningFile) -> str:
     """Return the settings as YAML, without the store's password."""
     settings = screening.model_dump(mode="json")
     settings["store"] = store_name(screening)

@@ -9,7 +9,7 @@ from typing import Any
 from jobflow import JobStore
 
 from ionsieve.workflows.documents.raw import ScreeningDocument
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 
 #: How and where the work is done changes no result.
 _WITHOUT_RESULT = ("compute", "name")
@@ -72,7 +72,7 @@ def stored_settings(job_store: JobStore, name: str | None = None) -> list[Stored
     return sorted(found, key=lambda entry: (entry.sequence, entry.recorded_at))
 
 
-def changes_since_run(screening: Screening, job_store: JobStore) -> list[SettingChange]:
+def changes_since_run(screening: ScreeningFile, job_store: JobStore) -> list[SettingChange]:
     """Return the settings that differ from the last run of this screening; none before it."""
     runs = stored_settings(job_store, screening.name)
     if not runs:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
-from pydantic import create_model
+from pydantic import BaseModel, create_model
 
 from ionsieve.errors import InputError
 from ionsieve.workflows.documents.collections import (
@@ -39,16 +40,15 @@ DEFAULT_COLUMNS: dict[str, tuple[str, ...]] = {
 
 
 @cache
-def _conductor_model(stages: tuple[type, ...]) -> type[BuiltDocument]:
-    columns = tuple(stage.columns for stage in stages)  # type: ignore[attr-defined]
-    unique = tuple(dict.fromkeys(columns))
-    model: type[BuiltDocument] = create_model(
+def _conductor_model(columns: tuple[type[BaseModel], ...]) -> type[BuiltDocument]:
+    model: Any = create_model(
         "BuiltConductor",
-        __base__=(ConductorFields, *unique),
+        __base__=(ConductorFields, *columns),
         __module__=__name__,
         __doc__="Everything known of one composition that reached the first gate.",
     )
-    return model
+    conductor: type[BuiltDocument] = model
+    return conductor
 
 
 def collection_model(name: str) -> type[BuiltDocument]:
@@ -59,13 +59,15 @@ def collection_model(name: str) -> type[BuiltDocument]:
     InputError
         There is no such collection.
     """
-    models = {
+    models: dict[str, type[BuiltDocument]] = {
         "mothers": BuiltMother,
         "compositions": BuiltComposition,
         "arrangements": BuiltArrangement,
         "materials": BuiltMaterial,
         # Of the stages' columns, whichever stages there are.
-        "conductors": _conductor_model(tuple(type(stage) for stage in table.FUNNEL)),
+        "conductors": _conductor_model(
+            tuple(dict.fromkeys(stage.columns for stage in table.FUNNEL))
+        ),
         "phases": BuiltPhase,
     }
     if name not in models:

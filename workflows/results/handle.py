@@ -24,7 +24,7 @@ from ionsieve.workflows.results.counts import StageCount, count_stages
 from ionsieve.workflows.results.language import check_field, fields_of, parse_where
 from ionsieve.workflows.results.sorting import parse_order, sorted_documents
 from ionsieve.workflows.settings.reading import read_screening
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 from ionsieve.workflows.store.opening import open_job_store
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Results:
     """
 
     def __init__(
-        self, screening: Screening, job_store: JobStore, running: Collection[str] = ()
+        self, screening: ScreeningFile, job_store: JobStore, running: Collection[str] = ()
     ) -> None:
         self.screening = screening
         self.job_store = job_store
@@ -75,7 +75,7 @@ class Results:
         self._documents: dict[tuple[str, bool], list[dict[str, Any]]] = {}
 
     @classmethod
-    def open(cls, screening: str | Path | Screening, running: Collection[str] = ()) -> Self:
+    def open(cls, screening: str | Path | ScreeningFile, running: Collection[str] = ()) -> Self:
         """Open the results of a screening.yaml.
 
         Raises
@@ -83,7 +83,7 @@ class Results:
         InputError
             The file or the store can't be read, or nothing has run yet.
         """
-        if not isinstance(screening, Screening):
+        if not isinstance(screening, ScreeningFile):
             screening = read_screening(screening)
         return cls(screening, open_job_store(screening, read_only=True), running)
 

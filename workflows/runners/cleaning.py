@@ -11,7 +11,7 @@ from ionsieve.workflows.results.handle import Results
 from ionsieve.workflows.runners.local.lock import is_driven
 from ionsieve.workflows.runners.local.queue import JobQueue
 from ionsieve.workflows.runners.work import queue_path
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Removable:
     n_bytes: int
 
 
-def removable_folders(screening: Screening, results: Results) -> Removable:
+def removable_folders(screening: ScreeningFile, results: Results) -> Removable:
     """Return the folders of completed flows of this machine's queue whose documents are stored."""
     path = queue_path(screening)
     if not path.exists():
@@ -47,7 +47,7 @@ def removable_folders(screening: Screening, results: Results) -> Removable:
     return Removable(present, sum(_size(folder) for folder in present))
 
 
-def clean(screening: Screening, results: Results) -> Removable:
+def clean(screening: ScreeningFile, results: Results) -> Removable:
     """Delete the folders that are no longer needed, and say which.
 
     Raises

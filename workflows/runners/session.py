@@ -13,7 +13,7 @@ from ionsieve.workflows.funnel.asked import extra_phases, new_funnel
 from ionsieve.workflows.funnel.flows import Funnel
 from ionsieve.workflows.funnel.phases import starting_structures
 from ionsieve.workflows.planning.plan import make_plan
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 from ionsieve.workflows.store.opening import open_job_store
 
 
@@ -21,13 +21,13 @@ from ionsieve.workflows.store.opening import open_job_store
 class Session:
     """A screening that is fit to run, its store, and its funnel."""
 
-    screening: Screening
+    screening: ScreeningFile
     plan: PlanDocument
     job_store: JobStore
     funnel: Funnel
 
 
-def open_session(screening: Screening) -> Session:
+def open_session(screening: ScreeningFile) -> Session:
     """Check everything that can be wrong before anything runs, then open the store.
 
     Raises
@@ -42,6 +42,6 @@ def open_session(screening: Screening) -> Session:
             f"screening '{screening.name}': no composition to screen from "
             f"{len(plan.mothers)} mothers; see 'ionsieve plan' for the reasons"
         )
-    phases = starting_structures(plan, screening, [str(p) for p in extra_phases(screening)])
+    phases = starting_structures(plan, screening, extra_phases(screening))
     job_store = open_job_store(screening)
     return Session(screening, plan, job_store, new_funnel(screening, plan, job_store, phases))

@@ -7,21 +7,21 @@ from pathlib import Path
 from ionsieve.workflows.documents.flows import FlowStatus
 from ionsieve.workflows.results.handle import Results
 from ionsieve.workflows.runners.local.queue import JobQueue
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 from ionsieve.workflows.store.opening import store_name
 
 
-def queue_path(screening: Screening) -> Path:
+def queue_path(screening: ScreeningFile) -> Path:
     """Return the file of the local runner's queue, beside the calculations."""
     return screening.resolve(screening.compute.work_dir) / "queue.sqlite"
 
 
-def stored_flows(screening: Screening) -> list[FlowStatus]:
+def stored_flows(screening: ScreeningFile) -> list[FlowStatus]:
     """Return the flows in the local queue and on the LaunchPad; none where nothing has run."""
     return [*_local_flows(screening), *_submitted_flows(screening)]
 
 
-def open_results(screening: Screening) -> tuple[Results, list[FlowStatus]]:
+def open_results(screening: ScreeningFile) -> tuple[Results, list[FlowStatus]]:
     """Open the results of a screening, and its own flows wherever they run.
 
     Raises
@@ -35,7 +35,7 @@ def open_results(screening: Screening) -> tuple[Results, list[FlowStatus]]:
     return results, results.funnel.own(flows)
 
 
-def _local_flows(screening: Screening) -> list[FlowStatus]:
+def _local_flows(screening: ScreeningFile) -> list[FlowStatus]:
     path = queue_path(screening)
     if not path.exists():
         return []
@@ -46,7 +46,7 @@ def _local_flows(screening: Screening) -> list[FlowStatus]:
         queue.close()
 
 
-def _submitted_flows(screening: Screening) -> list[FlowStatus]:
+def _submitted_flows(screening: ScreeningFile) -> list[FlowStatus]:
     if screening.compute.launchpad is None:
         return []
     # For start-up time, and for those who have no FireWorks.

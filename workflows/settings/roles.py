@@ -5,13 +5,17 @@ One that *analyses* leaves the calculation and repeats the analysis of what is s
 *extends* (a length, a number kept) lets what is stored be continued or added to. One that *judges*
 is applied to stored documents whenever it is asked for. One that *runs* says how and where the work
 is done and changes no result. One that *plans* decides which compositions there are.
+
+A field that holds a section has no role of its own: its fields have theirs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, Field
+from pydantic.fields import FieldInfo
 
 Role = Literal["computes", "analyses", "extends", "judges", "runs", "plans"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -29,6 +33,26 @@ def role_of(model: type[BaseModel], name: str) -> Role | None:
     extra = model.model_fields[name].json_schema_extra
     role = extra.get("role") if isinstance(extra, dict) else None
     return role if role in ROLES else None  # type: ignore[return-value]
+
+
+def section_of(field: FieldInfo) -> type[BaseModel] | None:
+    """Return the section that a field holds, alone or in a list; None for a plain value."""
+    arguments = getattr(field.annotation, "__args__", ())
+    for kind in (field.annotation, *arguments):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
+
+
+def leaves(model: type[BaseModel], start: str = "") -> Iterator[tuple[str, type[BaseModel], str]]:
+    """Yield the dotted path, the section and the name of every field that holds a plain value."""
+    for name, field in model.model_fields.items():
+        section = section_of(field)
+        # Rules and resources are given as a whole: their section's field carries the role.
+        if section is None or role_of(model, name) is not None:
+            yield f"{start}{name}", model, name
+        else:
+            yield from leaves(section, f"{start}{name}.")
 
 
 def fields_with(section: BaseModel, *roles: Role) -> dict[str, Any]:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from ionsieve.errors import InputError
-from ionsieve.workflows.settings.reading import read_screening
-from ionsieve.workflows.settings.schema import DopingRule, Screening
+from ionsieve.workflows.settings.reading import explain, read_screening
+from ionsieve.workflows.settings.schema import DopingRule, ScreeningFile
+from ionsieve.workflows.settings.strict_yaml import load_yaml
 
 _WIDTH = 100
 _HEADER = """\
@@ -47,12 +48,16 @@ def write_example(folder: Path) -> list[Path]:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists already; give another name or remove it")
     with as_file(files("ionsieve.workflows") / "data") as data:
-        values = yaml.safe_load((data / "screening.yaml").read_text(encoding="utf-8"))
+        values = load_yaml((data / "screening.yaml").read_text(encoding="utf-8"))
+        values = {"name": folder.resolve().name, "root": folder, **values}
+        try:
+            text = screening_text(ScreeningFile(**values))
+        except ValidationError as error:
+            raise InputError(f"{folder}: {explain(error)}") from None
         try:
             (folder / "mothers").mkdir(parents=True)
             target = folder / "screening.yaml"
-            values = {"name": folder.resolve().name, **values}
-            target.write_text(screening_text(Screening(**values)), encoding="utf-8")
+            target.write_text(text, encoding="utf-8")
             mothers = [
                 Path(shutil.copyfile(source, folder / "mothers" / source.name))
                 for source in sorted((data / "mothers").iterdir())
@@ -63,11 +68,11 @@ def write_example(folder: Path) -> list[Path]:
     return [target, *mothers]
 
 
-def screening_text(screening: Screening) -> str:
+def screening_text(screening: ScreeningFile) -> str:
     """Return a screening as YAML, every key with its meaning and, where it differs, its default."""
     lines = [_HEADER]
     after_section = False
-    for name in Screening.model_fields:
+    for name in ScreeningFile.model_fields:
         if name == "root":
             continue
         value = getattr(screening, name)

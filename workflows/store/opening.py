@@ -9,7 +9,7 @@ from jobflow.core.store import JobStore
 from maggma.core import Store
 
 from ionsieve.errors import InputError
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 from ionsieve.workflows.store.configured import ConfiguredJobStore
 
 #: Collections of the raw job outputs and of their large arrays.
@@ -20,7 +20,7 @@ _MONGO_SCHEMES = ("mongodb://", "mongodb+srv://")
 _MONGO_TIMEOUT_MS = 5000
 
 
-def open_job_store(screening: Screening) -> JobStore:
+def open_job_store(screening: ScreeningFile) -> JobStore:
     """Open the store of raw job outputs; large arrays go to its additional store ``data``.
 
     Raises
@@ -41,7 +41,7 @@ def open_job_store(screening: Screening) -> JobStore:
     return job_store
 
 
-def open_collection(screening: Screening, name: str) -> Store:
+def open_collection(screening: ScreeningFile, name: str) -> Store:
     """Open one of the built collections, for example ``conductors``.
 
     Raises
@@ -59,7 +59,7 @@ def open_collection(screening: Screening, name: str) -> Store:
     return store
 
 
-def store_name(screening: Screening) -> str:
+def store_name(screening: ScreeningFile) -> str:
     """Return the store's path, or its address without user and password."""
     text = screening.store
     return _without_password(text)[0] if _is_mongo(text) else str(screening.resolve(text))
@@ -69,7 +69,7 @@ def _is_mongo(text: str) -> bool:
     return text.startswith(_MONGO_SCHEMES)
 
 
-def holds_password(screening: Screening) -> bool:
+def holds_password(screening: ScreeningFile) -> bool:
     """Return whether the store's address in the screening file carries a login."""
     return _is_mongo(screening.store) and bool(_without_password(screening.store)[1])
 
@@ -78,7 +78,7 @@ def _is_file_of_stores(text: str) -> bool:
     return not _is_mongo(text) and text.endswith((".yaml", ".yml"))
 
 
-def _job_store(screening: Screening) -> JobStore:
+def _job_store(screening: ScreeningFile) -> JobStore:
     """Return the store of raw job outputs, not yet connected."""
     if _is_file_of_stores(screening.store):
         return ConfiguredJobStore(screening.resolve(screening.store))
@@ -92,7 +92,7 @@ def _fields(key: str, stamp: str) -> dict[str, Any]:
 
 
 def _store(
-    screening: Screening, collection: str, fields: dict[str, Any], is_blobs: bool = False
+    screening: ScreeningFile, collection: str, fields: dict[str, Any], is_blobs: bool = False
 ) -> Store:
     """Return one collection, not yet connected."""
     if _is_mongo(screening.store):
@@ -135,7 +135,7 @@ def _without_password(address: str) -> tuple[str, dict[str, str]]:
     return plain, {name: value for name, value in names.items() if value}
 
 
-def _connect(store: Store, screening: Screening) -> None:
+def _connect(store: Store, screening: ScreeningFile) -> None:
     """Connect and touch the store once, so that what is wrong shows now.
 
     SQLiteStore explains its own troubles; pymongo's texts may hold the password.

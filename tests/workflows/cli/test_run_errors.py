@@ -1,5 +1,6 @@
 """What is wrong is found before anything runs: one line with the remedy, exit code 2."""
 
+import os
 import subprocess
 import sys
 
@@ -21,7 +22,11 @@ def run(settings):
         capture_output=True,
         text=True,
         check=False,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(settings.parent.parent)},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(settings.parent.parent),
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+        },
     )
 
 
@@ -38,6 +43,8 @@ def test_found_before_anything_runs(example, old, new, words):
     text = example.read_text()
     assert old in text
     example.write_text(text.replace(old, new))
+    # Else a warning comes first: one of the stores has a password.
+    example.chmod(0o600)
     before = sorted(example.parent.iterdir())
     done = run(example)
     assert done.returncode == 2, done.stderr

@@ -8,14 +8,14 @@ from pymatgen.core.structure import Structure
 from ionsieve.errors import InputError
 from ionsieve.workflows.planning.cif import read_cif
 from ionsieve.workflows.planning.mothers import parse_species, read_mothers
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 
 CIFS = Path(__file__).parents[2] / "data" / "cif"
 EXAMPLES = Path(__file__).parents[3] / "workflows" / "data" / "mothers"
 
 
 def _screening(*files, mobile_ion="Na+", **mothers):
-    return Screening(
+    return ScreeningFile(
         mobile_ion=mobile_ion,
         mothers={"files": list(files), **mothers},
         doping={"rules": [{"host": "P5+", "dopants": ["W6+"]}]},

@@ -14,7 +14,7 @@ from ionsieve.workflows.cli.plan import readable_count
 from ionsieve.workflows.funnel.estimate import count_phases, estimate
 from ionsieve.workflows.planning.plan import average_structure, make_plan
 from ionsieve.workflows.settings.reading import read_screening
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "workflows" / "data" / "mothers"
@@ -32,7 +32,7 @@ def _data(rules, *mothers, levels=("1/4",), **sections):
 
 
 def _plan(*args, **kwargs):
-    return make_plan(Screening(**_data(*args, **kwargs)))
+    return make_plan(ScreeningFile(root=EXAMPLES, **_data(*args, **kwargs)))
 
 
 def test_half_and_half_from_both_sides_is_one():
@@ -115,7 +115,8 @@ def test_work_is_counted():
         "phonons": {"enabled": True},
     }
     rules = [{"host": "P5+", "dopants": ["W6+"]}]
-    screening = Screening(**_data(rules, "Na3PS4-cubic", levels=["1/4", "1/2"], **sections))
+    data = _data(rules, "Na3PS4-cubic", levels=["1/4", "1/2"], **sections)
+    screening = ScreeningFile(root=EXAMPLES, **data)
     plan = make_plan(screening)
     stages = {stage.stage: stage for stage in estimate(plan, screening)}
     ions = sum(c.n_ions for c in plan.compositions)

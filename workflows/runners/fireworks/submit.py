@@ -15,7 +15,7 @@ from ionsieve.workflows.results.handle import Results
 from ionsieve.workflows.results.publish import publish_collections
 from ionsieve.workflows.runners.fireworks.launchpad import WorkflowQueue, open_launchpad
 from ionsieve.workflows.runners.session import open_session
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 from ionsieve.workflows.store.opening import holds_password, store_name
 
 
@@ -52,7 +52,7 @@ class Submitter:
         The screening, its store or its LaunchPad is unfit; nothing has been submitted.
     """
 
-    def __init__(self, screening: Screening) -> None:
+    def __init__(self, screening: ScreeningFile) -> None:
         if screening.compute.launchpad is None:
             raise InputError(
                 "compute.launchpad is not set; give FireWorks' my_launchpad.yaml "

@@ -13,7 +13,7 @@ from ionsieve.workflows.results.publish import publish_collections
 from ionsieve.workflows.runners.local import JobQueue, run_queue
 from ionsieve.workflows.runners.session import open_session
 from ionsieve.workflows.runners.work import queue_path
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 
 Progress = Callable[[list[FlowStatus]], None]
 
@@ -38,7 +38,7 @@ class RunResult:
 
 
 def run_screening(
-    screening: Screening,
+    screening: ScreeningFile,
     workers: int | None = None,
     on_start: Callable[[PlanDocument], None] | None = None,
     on_progress: Progress | None = None,
@@ -81,6 +81,6 @@ def run_screening(
     return RunResult(session.plan, funnel.own(queue.flows()), lost)
 
 
-def report_path(screening: Screening) -> Path:
+def report_path(screening: ScreeningFile) -> Path:
     """Return where the report of a screening goes."""
     return screening.resolve(f"{screening.name}-report.html")
