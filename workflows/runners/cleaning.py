@@ -61,9 +61,11 @@ def clean(screening: ScreeningFile, results: Results) -> Removable:
     removable = removable_folders(screening, results)
     for folder in removable.folders:
         shutil.rmtree(folder)
-    for folder in {folder.parent for folder in removable.folders}:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+    # The folders of a composition and of a stage, where nothing is left in them.
+    for above in (1, 2):
+        for folder in {folder.parents[above - 1] for folder in removable.folders}:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
     return removable
 
 
