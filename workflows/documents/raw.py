@@ -33,6 +33,11 @@ def _as_plain_dict(value: Any) -> Any:
 #: A pymatgen Structure as its dictionary.
 StructureDict = Annotated[dict[str, Any], BeforeValidator(_as_plain_dict)]
 
+_ENERGY_IDENTITY = (
+    "what computed the energy: engine and version, potentials, settings; energies of one hull must "
+    "agree in it"
+)
+
 
 class Document(BaseModel):
     """Base of all documents: unknown fields are errors."""
@@ -173,6 +178,7 @@ class MaterialDocument(Document):
     volume_change: float = Field(description="relaxed over unrelaxed volume, minus one")
     ewald_rank: int = Field(description="Ewald rank of the arrangement that ended lowest")
     candidates: list[RelaxedArrangement]
+    energy_identity: dict[str, Any] = Field(default_factory=dict, description=_ENERGY_IDENTITY)
     provenance: Provenance
 
 
@@ -184,6 +190,7 @@ class PhaseDocument(Document):
     structure: StructureDict
     energy_ev_atom: float
     source: str = Field(description="where the starting structure comes from")
+    energy_identity: dict[str, Any] = Field(default_factory=dict, description=_ENERGY_IDENTITY)
     provenance: Provenance
 
 

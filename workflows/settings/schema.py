@@ -6,22 +6,16 @@ is a default here; none is in code elsewhere.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+
+from ionsieve.workflows.settings.backend_section import AnyBackendSection, read_backend_section
+from ionsieve.workflows.settings.section import Section
 
 
 def _as_fraction(value: Any) -> Fraction:
@@ -42,12 +36,6 @@ def _as_dopant(value: Any) -> Any:
 
 #: A species, or two for co-doping.
 Dopant = Annotated[str | tuple[str, str], BeforeValidator(_as_dopant)]
-
-
-class Section(BaseModel):
-    """Base of all sections: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Mothers(Section):
@@ -239,17 +227,6 @@ class Arrhenius(Section):
     )
 
 
-class Backend(Section):
-    """The engine that computes energies and forces."""
-
-    name: Literal["mock_vasp", "vasp"] = Field(
-        "mock_vasp", description="vasp, or mock_vasp: a classical stand-in that needs no VASP"
-    )
-    vasp_cmd: str = Field("vasp_std", description="command line of VASP, with its MPI launcher")
-    vasp_gamma_cmd: str = Field("vasp_gam", description="command line for Gamma-only runs")
-    incar: dict[str, Any] = Field(default_factory=dict, description="INCAR tags to override")
-
-
 def _as_walltime(value: Any) -> Any:
     # YAML 1.1 reads 12:00:00 without quotes as a number in base sixty.
     if isinstance(value, int) and not isinstance(value, bool):
@@ -346,7 +323,7 @@ class Screening(Section):
     short_md: ShortMD = ShortMD()
     long_md: LongMD = LongMD()
     arrhenius: Arrhenius = Arrhenius()
-    backend: Backend = Backend()
+    backend: AnyBackendSection = Field(default_factory=lambda: read_backend_section({}))
     store: str = Field(
         "results.sqlite",
         exclude=True,
@@ -354,14 +331,6 @@ class Screening(Section):
     )
     compute: Compute = Compute()
     root: Path = Field(Path("."), exclude=True, description="folder of the file, set on reading")
-
-    def energy_settings_hash(self) -> str:
-        """Return the identity of everything that decides an energy; entries must agree in it."""
-        # How VASP is started depends on the machine; what it computes doesn't.
-        backend = self.backend.model_dump(mode="json", exclude={"vasp_cmd", "vasp_gamma_cmd"})
-        settings = (backend, self.relax.model_dump(mode="json"))
-        text = json.dumps(settings, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def resolve(self, path: str) -> Path:
         """Return a path of the config as an absolute path."""
