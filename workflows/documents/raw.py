@@ -14,7 +14,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 #: Packages whose versions decide a result.
-_PACKAGES = ("ionsieve", "pymatgen", "atomate2", "jobflow", "custodian", "numba", "numpy")
+_PACKAGES = (
+    *("ionsieve", "pymatgen", "atomate2", "emmet-core", "jobflow", "custodian", "numba", "numpy"),
+)
 
 Verdict = Literal[
     "diffusing", "upper_bound", "not_converged", "framework_unstable", "timestep_too_long"
