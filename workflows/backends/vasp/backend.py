@@ -90,7 +90,10 @@ class VaspBackend:
         """
         for option, given in zip(("vasp_cmd", "vasp_gamma_cmd"), self.commands, strict=True):
             command = os.path.expandvars(given)
-            words = shlex.split(command)
+            try:
+                words = shlex.split(command)
+            except ValueError as error:
+                raise InputError(f"backend.{option} = '{command}': {error}; mend it") from error
             if not words:
                 raise InputError(f"backend.{option} is empty; give the command that starts VASP")
             for word in {words[0], words[-1]}:
