@@ -65,9 +65,9 @@ def _refresh(settings: Any) -> None:
 
 
 def _print_fields(collection: str, as_json: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from ionsieve.workflows.cli.printing import console
     from ionsieve.workflows.results.query import describe_fields
 
     rows = describe_fields(collection)
@@ -79,7 +79,7 @@ def _print_fields(collection: str, as_json: bool) -> None:
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*row.values())
-    Console().print(table)
+    console().print(table)
 
 
 def _print_csv(rows: list[dict[str, Any]], collection: str, columns: list[str] | None) -> None:
@@ -102,8 +102,7 @@ def _cell(value: Any) -> Any:
 
 
 def _print_table(rows: list[dict[str, Any]], collection: str, columns: list[str] | None) -> None:
-    from rich.console import Console
-
+    from ionsieve.workflows.cli.printing import console
     from ionsieve.workflows.results.query import result_table
 
-    Console().print(result_table(rows, collection=collection, columns=columns))
+    console().print(result_table(rows, collection=collection, columns=columns))

@@ -62,22 +62,20 @@ def _outcome(result: RunResult) -> dict[str, object]:
 
 
 def _print_outcome(screening: Path, result: RunResult) -> None:
-    from rich.console import Console
-
+    from ionsieve.workflows.cli.printing import console, marked
     from ionsieve.workflows.results.query import query, result_table
     from ionsieve.workflows.settings.reading import read_screening
 
-    console = Console()
+    out = console()
     settings = read_screening(screening)
     rows = query(settings, where=None, sort="-passed,-sigma_long_s_cm", limit=20)
-    console.print(result_table(rows, title=f"{settings.name}: ranked conductors"))
+    out.print(result_table(rows, title=f"{settings.name}: ranked conductors"))
     failed = [status for status in result.statuses if status.state == "failed"]
     for status in failed:
-        console.print(f"[red]failed[/red] {status.label}: {status.error}", highlight=False)
-    console.print(f"Report: {result.report}", soft_wrap=True, highlight=False)
-    console.print(
+        out.print(marked(("failed", "red"), f" {status.label}: {status.error}"))
+    out.print(f"Report: {result.report}", soft_wrap=True)
+    out.print(
         f"Query:  ionsieve query {screening} --where "
         "'sigma_long_s_cm > 1e-3 and e_hull_ev_atom < 0.05' --sort -sigma_long_s_cm",
         soft_wrap=True,
-        highlight=False,
     )

@@ -45,30 +45,29 @@ def _flow(status: Any) -> dict[str, Any]:
 
 
 def _print(answer: dict[str, list[dict[str, Any]]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from ionsieve.workflows.cli.printing import console, marked
+
+    out = console()
     stages = Table(title="The funnel")
     kinds = ("entered", "passed", "stopped", "failed", "running", "waiting")
     for column in ("stage", *kinds):
         stages.add_column(column, justify="left" if column == "stage" else "right")
     for row in answer["stages"]:
         stages.add_row(row["title"], *(str(row[kind]) for kind in kinds))
-    console.print(stages)
+    out.print(stages)
     table = Table(title="Compositions")
     for column in ("composition", "state", "why"):
         table.add_column(column, overflow="fold")
     for row in answer["compositions"]:
         colour = "red" if row["state"] == "failed" else "default"
         why = row["failure"] or row["reason"] or ""
-        table.add_row(row["composition_id"], f"[{colour}]{row['state']}[/{colour}]", why)
-    console.print(table)
+        table.add_row(row["composition_id"], marked((row["state"], colour)), why)
+    out.print(table)
     phases = [f for f in answer["flows"] if f["stage"] == "phase" and f["state"] == "failed"]
     for flow in phases:
-        console.print(
-            f"[red]competing phase {flow['label']} failed[/red]: {flow['error']}", highlight=False
-        )
+        out.print(marked((f"competing phase {flow['label']} failed", "red"), f": {flow['error']}"))
     states = [flow["state"] for flow in answer["flows"]]
     parts = (f"{states.count(s)} {s}" for s in ("completed", "running", "waiting", "failed"))
-    console.print(f"{len(states)} flows: " + ", ".join(parts))
+    out.print(f"{len(states)} flows: " + ", ".join(parts))

@@ -97,6 +97,7 @@ def result_table(
     """
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     rows = list(rows)
     model = _model(collection)
@@ -116,7 +117,7 @@ def result_table(
     for name in shown:
         heading, unit, form = printed_as(model, name)
         table.add_column(
-            f"{heading}\n[dim]{unit}[/dim]" if unit else heading,
+            Text.assemble(heading, "\n", (unit, "dim")) if unit else heading,
             justify="right" if form or _is_number(model, name) else "left",
             overflow="fold",
         )
