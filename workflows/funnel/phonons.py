@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import scipy.constants as const
 from jobflow import CURRENT_JOB, Flow, Job, Response, job
 from pymatgen.core import Structure
-from pymatgen.phonon.bandstructure import PhononBandStructureSymmLine
 
 from ionsieve.md_analysis.diagnosis import DEFAULT_LIMITS
 from ionsieve.md_analysis.vibrations import temperature_ratio
 from ionsieve.workflows.documents.raw import PhononDocument
 from ionsieve.workflows.funnel.candidate import Candidate, neutral
+
+if TYPE_CHECKING:
+    # pymatgen's phonons bring matplotlib along.
+    from pymatgen.phonon.bandstructure import PhononBandStructureSymmLine
 
 
 @job(output_schema=PhononDocument)
