@@ -6,10 +6,8 @@ import json
 import warnings
 from pathlib import Path
 
-import ase.io
 from pymatgen.core.periodic_table import Species
 from pymatgen.core.structure import Structure
-from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp import Poscar
 
@@ -89,17 +87,22 @@ def write_ranking(ranking: Ranking, folder: str | Path) -> list[Path]:
             CifWriter(structure).write_file(files[-3])
             comment = f"{structure.composition.reduced_formula} {entry.energy_ev:.6f} eV"
             Poscar(structure, comment=comment).write_file(files[-2])
-            ase.io.write(files[-1], _with_charges(structure, entry.energy_ev), format="extxyz")
+            files[-1].write_text(_extended_xyz(structure, entry.energy_ev))
     except OSError as error:
         raise IonSieveError(f"can't write to {folder} ({error.strerror}): name another") from error
     return files
 
 
-def _with_charges(structure: Structure, energy_ev: float) -> ase.Atoms:
-    bare = structure.copy()
-    bare.remove_oxidation_states()
-    atoms = AseAtomsAdaptor.get_atoms(bare)
-    atoms.set_initial_charges([site.specie.oxi_state for site in structure])
-    atoms.info["ewald_energy_ev"] = energy_ev
-    atoms.calc = None
-    return atoms
+def _extended_xyz(structure: Structure, energy_ev: float) -> str:
+    """Return the text of an extended XYZ file, written by hand: its library is an extra."""
+    lattice = " ".join(f"{x:.10f}" for x in structure.lattice.matrix.ravel())
+    lines = [
+        str(len(structure)),
+        f'Lattice="{lattice}" Properties=species:S:1:pos:R:3:initial_charges:R:1 '
+        f'ewald_energy_ev={energy_ev:.10f} pbc="T T T"',
+    ]
+    for site in structure:
+        x, y, z = site.coords
+        charge = float(site.specie.oxi_state or 0.0)
+        lines.append(f"{site.specie.symbol:<2} {x:15.8f} {y:15.8f} {z:15.8f} {charge:15.8f}")
+    return "\n".join(lines) + "\n"

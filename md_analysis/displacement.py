@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import ase.data
 import numpy as np
 import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
+from pymatgen.core.periodic_table import Element
 
 from ionsieve.md_analysis.storage import room
 from ionsieve.md_analysis.trajectory import Trajectory
@@ -29,8 +29,11 @@ def _to_cartesian(fractional, drift, cell, out):  # type: ignore[no-untyped-def]
 
 def atomic_masses(species: tuple[str, ...]) -> NDArray[np.float64]:
     """Return one mass per ion, u; 1 for labels that are no element."""
-    numbers = [ase.data.atomic_numbers.get(label, 0) for label in species]
-    return np.where(numbers, ase.data.atomic_masses[numbers], 1.0)
+    masses = {
+        label: float(Element(label).atomic_mass) if Element.is_valid_symbol(label) else 1.0
+        for label in set(species)
+    }
+    return np.array([masses[label] for label in species])
 
 
 def drift(trajectory: Trajectory, mobile: NDArray[np.intp]) -> tuple[NDArray[np.float64], str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ionsieve.errors import InputError, IonSieveError
+from ionsieve.workflows.cli.numbers import NOT_NEGATIVE, POSITIVE, SEED, Number
 
 if TYPE_CHECKING:
     from ionsieve.ewald import EnergyHistogram, Ranking, SolidSolution
+
+#: Of the progress bar.
+_BAR_STEPS = 10_000
 
 
 @click.command(name="rank")
@@ -24,17 +29,25 @@ if TYPE_CHECKING:
 @click.option("--vacate", multiple=True, metavar="SITE:N", help="Vacancies in the supercell.")
 @click.option("--insert", multiple=True, metavar="SPECIES:N", help="Extra ions on voids.")
 @click.option("--charges", default="", metavar="SPECIES...", help="Such as 'Na+ Sb5+ S2-'.")
-@click.option("--top", default=5, show_default=True, help="Arrangements to return.")
+@click.option(
+    "--top", type=click.IntRange(1), default=5, show_default=True, help="Arrangements to return."
+)
 @click.option(
     "--method",
     type=click.Choice(["auto", "exhaustive", "bound", "anneal"]),
     default="auto",
     show_default=True,
 )
-@click.option("--seconds", type=float, help="Time budget.  [default: 60 with auto]")
-@click.option("--seed", default=0, show_default=True, help="Seed of the annealing.")
-@click.option("--symprec", default=0.01, show_default=True, help="Symmetry tolerance, Angstrom.")
-@click.option("--min-distance", type=float, help="From an extra ion to any other, Angstrom.")
+@click.option("--seconds", type=POSITIVE, help="Time budget.  [default: 60 with auto]")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the annealing.")
+@click.option(
+    "--symprec",
+    type=Number(0, 1, min_open=True),
+    default=0.01,
+    show_default=True,
+    help="Symmetry tolerance, Angstrom.",
+)
+@click.option("--min-distance", type=NOT_NEGATIVE, help="From an extra ion to any other, Angstrom.")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="File to resume from.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for structure files.")
 @click.option(
@@ -149,29 +162,22 @@ def _progress_bar(
     """Return what shows the progress of a search on stderr, and what ends it."""
     if not sys.stderr.isatty() or (comm is not None and comm.Get_rank() > 0):
         return None, lambda: None
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:.2f} %"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
+    # click's bar counts whole steps; it needs nothing but click.
+    bar = click.progressbar(
+        length=_BAR_STEPS, label="ranking", file=sys.stderr, item_show_func=_as_it_is
     )
-    task = bar.add_task("ranking", total=1.0)
-    bar.start()
+    start = time.monotonic()
 
     def report(progress: Any) -> None:
-        elapsed = max(bar.tasks[0].elapsed or 0.0, 1e-6)
-        bar.update(
-            task,
-            completed=progress.n_covered / space.n_arrangements,
-            description=f"{progress.n_evaluated / elapsed:.3g} arrangements/s",
-        )
+        elapsed = max(time.monotonic() - start, 1e-6)
+        done = int(_BAR_STEPS * progress.n_covered // space.n_arrangements)
+        bar.update(done - bar.pos, f"{progress.n_evaluated / elapsed:.3g} arrangements/s")
 
-    return report, bar.stop
+    return report, bar.render_finish
+
+
+def _as_it_is(item: str | None) -> str | None:
+    return item
 
 
 def _print(ranking: Ranking) -> None:
