@@ -128,6 +128,19 @@ def analyse_run(
         Indices of segments that are computed just before; makes the job wait for them.
     """
     whole = joined(CURRENT_JOB.store, segment_uuids)[:n_frames]
+    return analysis_document(run, key, whole, segment_uuids, CURRENT_JOB.job.uuid)
+
+
+def analysis_document(
+    run: Run, key: str, whole: Trajectory, segment_uuids: list[str], uuid: str
+) -> TransportDocument:
+    """Return the analysis of a trajectory, equilibration included.
+
+    Parameters
+    ----------
+    uuid
+        Of who analyses.
+    """
     n_equilibration = round(run.equilibration_ps * 1e3 / whole.timestep_fs)
     trajectory = whole.skip(n_equilibration)
     result = _analyzed(run, trajectory)
@@ -152,7 +165,7 @@ def analyse_run(
         analysis=result.to_dict(),
         mechanism=_mechanism(trajectory, result.species),
         segment_uuids=segment_uuids,
-        provenance=run.subject.provenance([CURRENT_JOB.job.uuid, *segment_uuids], key),
+        provenance=run.subject.provenance([uuid, *segment_uuids], key),
     )
 
 
