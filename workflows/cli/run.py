@@ -85,6 +85,12 @@ def _print_outcome(
             "they were computed again.",
             soft_wrap=True,
         )
+    if result.damaged_queue is not None:
+        out.print(
+            f"The job queue could not be read and was begun anew; it is kept as "
+            f"{result.damaged_queue}. Nothing that is stored was repeated.",
+            soft_wrap=True,
+        )
     page = results.find(sort="-passed,-sigma_long_s_cm", limit=20)
     title = f"{settings.name}: ranked conductors"
     out.print(result_table(page.rows, title=title, total=page.total))
