@@ -8,11 +8,12 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from emmet.core.vasp.calculation import PotcarSpec
-from jobflow import Flow, JobStore, run_locally
+from jobflow import Flow, JobStore, job, run_locally
 from jobflow.core.reference import find_and_resolve_references
 from maggma.stores import MemoryStore
 from pymatgen.core import SETTINGS, Lattice, Structure
@@ -158,6 +159,27 @@ def test_run_goes_on_without_its_folder_as_with_it(execute, backend, salt):
     )
     assert np.array_equal(found.fractional, expected.fractional)
     assert execute.resolve(without_folder.end.structure) == second.structure
+
+
+@job
+def look_at(end: Checkpoint, spec: MDSpec):
+    """Do what the funnel's jobs do with a finished segment."""
+    backend = MockVaspBackend(execution=FAST)
+    return {"n_frames": backend.read_segment(end, spec).n_frames, "end": backend.keep(end)}
+
+
+def test_jobs_get_the_checkpoint_and_give_it_back_through_the_store(execute, backend, salt):
+    spec = MDSpec(temperature_k=300, timestep_fs=2, n_steps=6, frame_interval=2)
+    run = backend.md(spec, salt)
+    look = look_at(run.end, spec)
+    execute(run, SimpleNamespace(jobs=(look,)))
+    stored = execute.store.query_one({"uuid": look.uuid})["output"]
+    assert stored["n_frames"] == 3
+    fields = {key: value for key, value in stored["end"].items() if not key.startswith("@")}
+    end = Checkpoint(**fields)
+    assert end.is_stored
+    (document,) = execute(backend.md(spec, end))
+    assert document.state == "successful"
 
 
 def test_checkpoint_that_was_not_kept_is_refused(execute, backend, salt):

@@ -12,7 +12,7 @@ from ionsieve.errors import InputError
 from ionsieve.workflows.backends.registry import get_backend
 from ionsieve.workflows.settings.backend_section import backend_class, backend_names
 from ionsieve.workflows.settings.reading import read_screening
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import Phonons, Screening
 from ionsieve.workflows.settings.template import screening_text
 from toy_backend import EmtBackend, EmtSettings
 
@@ -120,6 +120,36 @@ def test_settings_that_are_no_section_and_two_of_one_name_are_refused(install):
     install("ionsieve-other", odd="toy_backend:EmtBackend")
     with pytest.raises(InputError, match=r"offered by ionsieve-o\w+ 1\.2 and ionsieve-o\w+ 1\.2"):
         backend_class("odd")
+
+
+def test_what_the_backend_cannot_do_is_refused_beforehand(install):
+    folder = install("ionsieve-emt", emt="toy_backend:EmtBackend", still="still_backend:Still")
+    settings = screening(name="emt")
+    wanted = settings.model_copy(update={"phonons": Phonons(enabled=True)})
+    with pytest.raises(InputError, match=r"^phonons\.enabled = true, but the backend 'emt' has no"):
+        get_backend(wanted)
+    (folder / "still_backend.py").write_text(
+        "from toy_backend import EmtBackend\n"
+        "class Still(EmtBackend):\n    capabilities = frozenset({'relax', 'static'})\n"
+    )
+    with pytest.raises(InputError, match=r"'still' can't do what every screening needs \(md\)"):
+        get_backend(screening(name="still"))
+
+
+def test_required_key_of_a_backend_is_asked_for(install, tmp_path):
+    folder = install("ionsieve-mlip", mlip="mlip_backend:Mlip")
+    (folder / "mlip_backend.py").write_text(
+        "from ionsieve.workflows.settings.backend_section import BackendSection\n"
+        "class Settings(BackendSection):\n    weights: str\n"
+        "class Mlip:\n    Settings = Settings\n"
+    )
+    path = tmp_path / "screening.yaml"
+    path.write_text(screening_text(screening()).replace("name: mock_vasp", "name: mlip"))
+    lines = path.read_text().splitlines()
+    section = lines.index("backend:")
+    path.write_text("\n".join(lines[:section] + ["backend: {name: mlip}"]))
+    with pytest.raises(InputError, match=r"'backend\.weights' is missing; add it"):
+        read_screening(path)
 
 
 def test_section_keeps_its_own_fields_on_the_way_into_a_job(install):
