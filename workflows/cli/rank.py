@@ -23,7 +23,19 @@ if TYPE_CHECKING:
 @click.option("--replace", multiple=True, metavar="SITE=SPECIES:N", help="N ions in the supercell.")
 @click.option("--vacate", multiple=True, metavar="SITE:N", help="Vacancies in the supercell.")
 @click.option("--insert", multiple=True, metavar="SPECIES:N", help="Extra ions on voids.")
-@click.option("--charges", default="", metavar="SPECIES...", help="Such as 'Na+ Sb5+ S2-'.")
+@click.option(
+    "--charges",
+    default="",
+    metavar="SPECIES...",
+    help="Such as 'Na+ Sb5+ S2-'; V1=V4+ for one site.",
+)
+@click.option("--block", help="Data block of a CIF that has several.")
+@click.option(
+    "--symmetry-tolerance",
+    default=0.05,
+    show_default=True,
+    help="Atoms of a CIF this near to a symmetry element are moved onto it, Angstrom.",
+)
 @click.option("--top", default=5, show_default=True, help="Arrangements to return.")
 @click.option(
     "--method",
@@ -44,8 +56,9 @@ if TYPE_CHECKING:
 def command(parent: Path, **options: Any) -> None:
     """Rank every arrangement of one solid solution by its point-charge energy.
 
-    PARENT is a CIF or any structure file with oxidation states. Partially occupied sites are
-    arranged as they are; SITE is an element, a species or the label of a crystallographic site.
+    PARENT is a CIF or any structure file; oxidation states that it lacks are guessed, and the guess
+    is told. Partially occupied sites are arranged as they are; SITE is an element, a species or the
+    label of a crystallographic site.
 
     \b
     Examples:
@@ -78,12 +91,18 @@ def command(parent: Path, **options: Any) -> None:
 
 def _rank(parent: Path, options: dict[str, Any], comm: Any) -> tuple[Ranking, SolidSolution]:
     from ionsieve.ewald import SolidSolution, rank
-    from ionsieve.ewald.structure_files import read_parent
+    from ionsieve.workflows.planning.crystal_file import read_crystal
 
     if options["histogram"] and options["out"] is None:
         raise InputError("--histogram writes files: name their folder with --out")
+    crystal = read_crystal(
+        parent, options["charges"].split(), options["block"], options["symmetry_tolerance"]
+    )
+    if comm is None or comm.Get_rank() == 0:
+        for note in crystal.notes:
+            click.echo(f"note: {note}", err=True)
     space = SolidSolution.from_structure(
-        read_parent(parent, options["charges"].split()),
+        crystal.structure,
         _supercell(options["supercell"]),
         replace=_replacements(options["replace"]),
         vacate=_counts(options["vacate"], "--vacate", "Na:2"),

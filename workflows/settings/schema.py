@@ -23,6 +23,8 @@ from pydantic import (
     model_validator,
 )
 
+from ionsieve.workflows.settings.roles import setting
+
 
 def _as_fraction(value: Any) -> Fraction:
     level = Fraction(str(value)).limit_denominator(1000)
@@ -58,6 +60,19 @@ class Mothers(Section):
     n_elements: tuple[int, int] = Field((2, 6), description="fewest and most elements")
     allow_disorder: bool = Field(False, description="keep partially occupied mothers")
     merge_duplicates: bool = Field(True, description="drop structures equal to an earlier one")
+    symmetry_tolerance: float = setting(
+        "plans",
+        0.05,
+        "atoms this near to a symmetry element are moved onto it, Angstrom",
+        ge=0,
+        le=0.5,
+    )
+    charges: dict[str, list[str]] = setting(
+        "plans",
+        description="oxidation states by file or data block, where the file's are missing or "
+        "wrong, for example {LGPS.cif: [Li+, Ge4+, P5+, S2-]}; V1=V4+ is the state of one site",
+        default_factory=dict,
+    )
 
 
 class DopingRule(Section):
