@@ -47,6 +47,31 @@ if TYPE_CHECKING:
 @click.option("--seed", default=0, show_default=True, help="Seed of the annealing.")
 @click.option("--symprec", default=0.01, show_default=True, help="Symmetry tolerance, Angstrom.")
 @click.option("--min-distance", type=float, help="From an extra ion to any other, Angstrom.")
+@click.option(
+    "--interstitial-site",
+    "interstitial_sites",
+    multiple=True,
+    metavar="'X Y Z'",
+    help="Fractional, instead of the voids found; completed by symmetry.",
+)
+@click.option(
+    "--arrange",
+    multiple=True,
+    metavar="SITES=SPECIES:N",
+    help="One sublattice of several sites, such as Li1+Li2+voids=Li+:40.",
+)
+@click.option(
+    "--occupancy-tolerance",
+    default=0.05,
+    show_default=True,
+    help="How far occupancies may be changed to make whole numbers of ions; 0 takes whole ones.",
+)
+@click.option(
+    "--min-site-distance",
+    default=1.0,
+    show_default=True,
+    help="Sites closer than this are never filled at once, Angstrom.",
+)
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="File to resume from.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for structure files.")
 @click.option(
@@ -98,7 +123,8 @@ def _rank(parent: Path, options: dict[str, Any], comm: Any) -> tuple[Ranking, So
     crystal = read_crystal(
         parent, options["charges"].split(), options["block"], options["symmetry_tolerance"]
     )
-    if comm is None or comm.Get_rank() == 0:
+    is_root = comm is None or comm.Get_rank() == 0
+    if is_root:
         for note in crystal.notes:
             click.echo(f"note: {note}", err=True)
     space = SolidSolution.from_structure(
@@ -108,8 +134,15 @@ def _rank(parent: Path, options: dict[str, Any], comm: Any) -> tuple[Ranking, So
         vacate=_counts(options["vacate"], "--vacate", "Na:2"),
         insert=_counts(options["insert"], "--insert", "Na+:2"),
         min_distance=options["min_distance"],
+        interstitial_sites=_points(options["interstitial_sites"]),
         symprec=options["symprec"],
+        arrange=_groups(options["arrange"]),
+        occupancy_tolerance=options["occupancy_tolerance"],
+        min_site_distance=options["min_site_distance"],
     )
+    if is_root:
+        for note in space.remarks:
+            click.echo(f"note: {note}", err=True)
     report, close = _progress_bar(space, comm)
     try:
         ranking = rank(
@@ -160,6 +193,30 @@ def _replacements(texts: tuple[str, ...]) -> dict[str, dict[str, int]]:
         targets = replace.setdefault(selector, {})
         targets[species] = targets.get(species, 0) + count
     return replace
+
+
+def _groups(texts: tuple[str, ...]) -> dict[str, dict[str, int]]:
+    groups: dict[str, dict[str, int]] = {}
+    for text in texts:
+        pair, count = _split_count(text, "--arrange", "Li1+Li2=Li+:40")
+        sites, equals, species = (part.strip() for part in pair.partition("="))
+        if not equals:
+            raise InputError(f"--arrange '{text}': write it as Li1+Li2=Li+:40")
+        groups.setdefault(sites, {})[species] = count
+    return groups
+
+
+def _points(texts: tuple[str, ...]) -> list[list[float]] | None:
+    points = []
+    for text in texts:
+        try:
+            point = [float(part) for part in re.split(r"[\s,]+", text.strip())]
+        except ValueError:
+            point = []
+        if len(point) != 3:
+            raise InputError(f"--interstitial-site '{text}': give three fractional coordinates")
+        points.append(point)
+    return points or None
 
 
 def _progress_bar(
