@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ionsieve.errors import InputError
+from ionsieve.md_analysis.fixed_point import COARSEST_ANGSTROM
 
 #: Two frames closer than this (largest displacement of an ion, Angstrom) may be one frame twice.
-SAME_FRAME_ANGSTROM = 1e-3
+#: Positions of stored trajectories can be a step of the grid apart along each cell vector.
+SAME_FRAME_ANGSTROM = 2.5 * COARSEST_ANGSTROM
 
 #: Two segments whose ends differ by more than this (rms) don't follow each other, if steps between
 #: frames are not known.

@@ -15,30 +15,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ionsieve.errors import InputError
-<<<<<<< HEAD
+from ionsieve.md_analysis import fixed_point
 from ionsieve.md_analysis.conserved_energy import EnergyDrift
 from ionsieve.md_analysis.joining import check_gap, repeated_from
 from ionsieve.md_analysis.labels import formula, symbol_of
 from ionsieve.md_analysis.storage import allocate
 from ionsieve.md_analysis.unwrapping import BLOCK_FRAMES, Unwrapper
 
-=======
-from ionsieve.md_analysis import fixed_point
-from ionsieve.md_analysis.energy import EnergyDrift
-from ionsieve.md_analysis.storage import room
-from ionsieve.md_analysis.unwrapping import BLOCK_FRAMES, Unwrapper
-
 #: What `Trajectory.to_bytes` writes; 1 held float32 coordinates.
 _FORMAT = 2
 
-#: Two frames closer than this (largest displacement of an ion, Angstrom) may be one frame twice:
-#: positions of stored trajectories can be a step of the grid apart along each cell vector.
-_SAME_FRAME_ANGSTROM = 2.5 * fixed_point.COARSEST_ANGSTROM
-
-#: Two segments whose ends differ by more than this (rms, Angstrom) don't follow each other.
-_LARGEST_GAP_ANGSTROM = 1.0
-
->>>>>>> store
 #: Fixed cells that differ by more than this are different cells.
 _SAME_CELL_ANGSTROM = 1e-3
 
@@ -344,7 +330,7 @@ def _from_grid(
 ) -> NDArray[np.float32]:
     """Return the fractional coordinates of a stored trajectory."""
     steps = fixed_point.unpack(data, species, n_frames)
-    fractional = room(steps.shape, np.float32)
+    fractional = allocate(steps.shape, np.float32)
     np.divide(steps, data["divisions"][:, None], out=fractional, casting="unsafe")
     return fractional
 

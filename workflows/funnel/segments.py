@@ -18,7 +18,7 @@ from ionsieve.workflows.funnel.records import Entry
 from ionsieve.workflows.funnel.requests import Tags
 from ionsieve.workflows.settings.identity import settings_hash
 from ionsieve.workflows.settings.schema import Screening
-from ionsieve.workflows.store.trajectories import pack_trajectory, unpack_trajectory
+from ionsieve.workflows.store.blobs import stored_bytes
 
 if TYPE_CHECKING:
     from ionsieve.md_analysis import Trajectory, TransportResult
@@ -107,7 +107,7 @@ def store_segment(
         dir_name=str(end.folder),
         md_uuid=md_uuid,
         checkpoint=backend.keep(end).model_dump(mode="json"),
-        trajectory=pack_trajectory(trajectory),
+        trajectory=trajectory.to_bytes(),
         provenance=run.subject.provenance([md_uuid], run.key),
     )
 
@@ -175,7 +175,7 @@ def joined(store: JobStore, segment_uuids: Sequence[str]) -> Trajectory:
     from ionsieve.md_analysis import Trajectory
 
     packed = [OutputReference(uuid).trajectory.resolve(store) for uuid in segment_uuids]
-    return Trajectory.join([unpack_trajectory(blob) for blob in packed])
+    return Trajectory.join([Trajectory.from_bytes(stored_bytes(blob)) for blob in packed])
 
 
 def _analyzed(run: Run, trajectory: Trajectory) -> TransportResult:

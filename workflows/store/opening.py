@@ -21,11 +21,7 @@ _MONGO_SCHEMES = ("mongodb://", "mongodb+srv://")
 _MONGO_TIMEOUT_MS = 5000
 
 
-<<<<<<< HEAD
-def open_job_store(screening: ScreeningFile, read_only: bool = False) -> JobStore:
-=======
-def open_job_store(screening: Screening, *, read_only: bool = False) -> JobStore:
->>>>>>> store
+def open_job_store(screening: ScreeningFile, *, read_only: bool = False) -> JobStore:
     """Open the store of raw job outputs; large arrays go to its additional store ``data``.
 
     Every output has a ``sequence``, a number that grows with each write, and ``stored_at``, the
@@ -63,11 +59,7 @@ def open_job_store(screening: Screening, *, read_only: bool = False) -> JobStore
     return job_store
 
 
-<<<<<<< HEAD
-def open_collection(screening: ScreeningFile, name: str) -> Store:
-=======
-def open_collection(screening: Screening, name: str, *, read_only: bool = False) -> Store:
->>>>>>> store
+def open_collection(screening: ScreeningFile, name: str, *, read_only: bool = False) -> Store:
     """Open one of the built collections, for example ``conductors``.
 
     Parameters
@@ -98,16 +90,12 @@ def open_collection(screening: Screening, name: str, *, read_only: bool = False)
     return store
 
 
-<<<<<<< HEAD
-def store_name(screening: ScreeningFile) -> str:
-=======
 #: Argument ``sort`` of a query for the job outputs written last. Those of 0.1.0-dev have no
 #: ``sequence`` and come last, by their time.
 NEWEST_FIRST: dict[str, int] = {"sequence": -1, "completed_at": -1}
 
 
-def store_name(screening: Screening) -> str:
->>>>>>> store
+def store_name(screening: ScreeningFile) -> str:
     """Return the store's path, or its address without user and password."""
     text = screening.store
     return _without_password(text)[0] if _is_mongo(text) else str(screening.resolve(text))
@@ -126,11 +114,7 @@ def _is_file_of_stores(text: str) -> bool:
     return not _is_mongo(text) and text.endswith((".yaml", ".yml"))
 
 
-<<<<<<< HEAD
-def _job_store(screening: ScreeningFile) -> JobStore:
-=======
-def _job_store(screening: Screening, read_only: bool) -> JobStore:
->>>>>>> store
+def _job_store(screening: ScreeningFile, read_only: bool) -> JobStore:
     """Return the store of raw job outputs, not yet connected."""
     if _is_file_of_stores(screening.store):
         return ConfiguredJobStore(screening.resolve(screening.store), read_only=read_only)
@@ -146,16 +130,12 @@ def _fields(key: str, stamp: str) -> dict[str, Any]:
 
 
 def _store(
-<<<<<<< HEAD
-    screening: ScreeningFile, collection: str, fields: dict[str, Any], is_blobs: bool = False
-=======
-    screening: Screening,
+    screening: ScreeningFile,
     collection: str,
     fields: dict[str, Any],
     *,
     read_only: bool,
     is_blobs: bool = False,
->>>>>>> store
 ) -> Store:
     """Return one collection, not yet connected."""
     if _is_mongo(screening.store):
