@@ -102,7 +102,7 @@ def test_double_relaxation_and_static(execute, salt):
     found = backend.energy_identity(execute.resolve(static.engine))
     assert found["engine"] == "ionsieve-mock-vasp 6.4.3"
     assert found["potentials"] == {"Na": "PAW_PBE Na_pv mock", "Cl": "PAW_PBE Cl mock"}
-    assert found["tags"]["GGA"].upper() == "PS"
+    assert found["tags"]["GGA"] == "PS"
     assert found["settings"] == backend.identity()
 
 
@@ -394,7 +394,7 @@ def test_energy_is_labelled_by_the_outputs():
     engine = {
         "version": "6.3.0 ",
         "potentials": [sodium, PotcarSpec(titel="PAW_PBE S 06Sep2000", hash="0123456789abcdef")],
-        "incar": {"ENCUT": 400, "GGA": "PS", "NCORE": 4},
+        "incar": {"ENCUT": 400, "GGA": "Ps", "NCORE": 4},
     }
     found = backend.energy_identity(engine)
     assert found == {

@@ -142,7 +142,7 @@ class VaspBackend:
         return {
             "engine": f"{self._program} {str(engine['version']).strip()}",
             "potentials": dict(sorted(potentials)),
-            "tags": {name: tags[name] for name in _DECIDING_TAGS if name in tags},
+            "tags": {name: _word(tags[name]) for name in _DECIDING_TAGS if name in tags},
             "settings": self.identity(),
         }
 
@@ -274,6 +274,11 @@ def _calculation(jobs: list[Job]) -> Calculation:
         },
         uuid=jobs[-1].uuid,
     )
+
+
+def _word(value: Any) -> Any:
+    # Parsers write PS, Ps or ps for the same functional.
+    return value.strip().upper() if isinstance(value, str) else value
 
 
 def _potential(spec: Any) -> tuple[str, str]:
