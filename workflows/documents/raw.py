@@ -33,6 +33,11 @@ def _as_plain_dict(value: Any) -> Any:
 #: A pymatgen Structure as its dictionary.
 StructureDict = Annotated[dict[str, Any], BeforeValidator(_as_plain_dict)]
 
+_ENERGY_IDENTITY = (
+    "what computed the energy: engine and version, potentials, settings; energies of one hull must "
+    "agree in it"
+)
+
 
 class Document(BaseModel):
     """Base of all documents: unknown fields are errors."""
@@ -203,6 +208,7 @@ class MaterialDocument(Document):
     volume_change: float = Field(description="relaxed over unrelaxed volume, minus one")
     ewald_rank: int = Field(description="1 is the lowest in point-charge energy")
     ewald_energy_ev: float
+    energy_identity: dict[str, Any] = Field(default_factory=dict, description=_ENERGY_IDENTITY)
     provenance: Provenance
 
 
@@ -214,6 +220,7 @@ class PhaseDocument(Document):
     structure: StructureDict
     energy_ev_atom: float
     source: str = Field(description="where the starting structure comes from")
+    energy_identity: dict[str, Any] = Field(default_factory=dict, description=_ENERGY_IDENTITY)
     provenance: Provenance
 
 

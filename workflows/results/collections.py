@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, create_model
 
@@ -47,8 +47,7 @@ def _conductor_model(columns: tuple[type[BaseModel], ...]) -> type[BuiltDocument
         __module__=__name__,
         __doc__="Everything known of one composition that reached the first gate.",
     )
-    conductor: type[BuiltDocument] = model
-    return conductor
+    return cast("type[BuiltDocument]", model)
 
 
 def collection_model(name: str) -> type[BuiltDocument]:
