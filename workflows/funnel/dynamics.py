@@ -157,7 +157,10 @@ def transport_columns(suffix: str, title: str, haven: str) -> type[BaseModel]:
         f"n_looks_{suffix}": (int | None, column(None, f"looks {suffix}")),
         **quantity(f"diffusivity_{suffix}_cm2_s", f"D {suffix}", "cm²/s", ".2e"),
         **quantity(f"sigma_{suffix}_s_cm", f"σ {suffix}", "S/cm", ".1e"),
-        haven: (float | None, column(None, f"Haven ratio, {suffix}", "", ".2f")),
+        haven: (
+            float | None,
+            column(None, f"Haven ratio, {suffix}", "", ".2f", measured_if=measured),
+        ),
     }
     return create_model(f"{suffix.title()}Columns", **fields)
 
