@@ -126,5 +126,5 @@ class Doping(Section):
 class Supercell(Section):
     """The size of the supercells the arrangements live in."""
 
-    n_ions: int = setting("plans", 200, "wanted number of ions", ge=8, le=10_000)
+    n_ions: int = setting("plans", 200, "wanted number of ions", ge=8, le=2000)
     tolerance: float = setting("plans", 0.35, "allowed relative deviation from n_ions", gt=0, lt=1)

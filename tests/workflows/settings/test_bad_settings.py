@@ -40,7 +40,7 @@ def _refusal(tmp_path, content):
 
 #: Section, field -> numbers beyond what makes sense.
 LIMITS = {
-    ("supercell", "n_ions"): [0, -1, 7, 1e8, 100.5, NAN, INF, True, "many", None, [1]],
+    ("supercell", "n_ions"): [0, -1, 7, 2001, 1e8, 100.5, NAN, INF, True, "many", None, [1]],
     ("supercell", "tolerance"): [0, 1, -0.1, NAN, INF, 1e30, False],
     ("ewald", "keep"): [0, -1, 1e9, 2.5, NAN],
     ("ewald", "seconds"): [0, -1, NAN, INF, 1e30],
