@@ -9,6 +9,7 @@ writes ``site_energies.json`` and prints the errors. Run it again when the poten
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -55,9 +56,8 @@ def relaxed(structure: Structure) -> Relaxed:
     force_field = ForceField([site.specie.symbol for site in structure])
     freedom = Freedom.from_isif(3, np.ones((len(structure), 3), dtype=bool))
     matrix = np.array(structure.lattice.matrix)
-    for n_steps, step in enumerate(relax(force_field, structure.frac_coords, matrix, freedom)):
-        if step.max_force_ev_angstrom < MAX_FORCE_EV_ANGSTROM or n_steps == MAX_STEPS:
-            break
+    steps = relax(force_field, structure.frac_coords, matrix, freedom, -MAX_FORCE_EV_ANGSTROM)
+    *before, step = itertools.islice(steps, MAX_STEPS)
     composition = structure.composition
     charges = force_field.charges
     constant = sum(n * site_energy(Ion(s, charges[s])) for s, n in composition.as_dict().items())
@@ -65,8 +65,8 @@ def relaxed(structure: Structure) -> Relaxed:
         composition=composition,
         charges=charges,
         bare_energy_ev_atom=(step.evaluation.energy_ev - constant) / len(structure),
-        n_steps=n_steps,
-        converged=step.max_force_ev_angstrom < MAX_FORCE_EV_ANGSTROM,
+        n_steps=len(before),
+        converged=step.is_minimum,
         volume_ratio=float(abs(np.linalg.det(step.cell)) / structure.volume),
     )
 

@@ -149,7 +149,14 @@ def mock_vasp_energy(symbols, charges, frac_coords, cell):
             height = -p.hardness_angstrom * strength / contact**2
             energy += height * math.exp((contact - r) / p.hardness_angstrom)
         elif one.charge * other.charge > 0:
-            contact = p.like_contact_scale * radii
+            sizes = [
+                (1 - i.ionicity) * potential.element(i.symbol).neutral_radius_angstrom
+                + i.ionicity * i.radius_angstrom
+                if i.charge < 0
+                else i.radius_angstrom
+                for i in (one, other)
+            ]
+            contact = p.like_contact_scale * sum(sizes)
             energy += p.like_repulsion_ev * math.exp((contact - r) / p.hardness_angstrom)
         if one.charge < 0 and other.charge < 0:
             c6 = p.dispersion_ev_angstrom3 * (one.radius_angstrom * other.radius_angstrom) ** 3

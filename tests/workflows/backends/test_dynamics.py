@@ -37,9 +37,7 @@ def crystal():
     symbols = [site.specie.symbol for site in structure]
     freedom = Freedom.from_isif(3, np.ones((len(structure), 3), bool))
     cell = structure.lattice.matrix.copy()
-    for step in relax(ForceField(symbols), structure.frac_coords.copy(), cell, freedom):
-        if step.max_force_ev_angstrom < 1e-3:
-            break
+    *_, step = relax(ForceField(symbols), structure.frac_coords.copy(), cell, freedom, -1e-3)
     return symbols, step.fractional, step.cell
 
 

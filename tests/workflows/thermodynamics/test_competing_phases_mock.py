@@ -1,6 +1,9 @@
 """The shipped phases and the site energies, on the mock VASP's potential."""
 
 import importlib.util
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +16,16 @@ from ionsieve.workflows.backends.mock_vasp.potential import Ion, site_energy
 from ionsieve.workflows.thermodynamics.competing_phases import library_elements, phases_for
 
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "fit_site_energies.py"
+DIGITS = SCRIPT.with_name("mock_vasp_digits.py")
+
+#: Phases that have landed up to 0.5 eV/atom apart with other last digits.
+TOUCHY = ["S-alpha", "TiS3", "ZrS3", "HfS3", "SiS2", "NaAlS2", "Na2WS4", "Na3SbS4-tetragonal"]
+OLD_PROCESSOR = {
+    "OPENBLAS_CORETYPE": "Nehalem",
+    "OPENBLAS_NUM_THREADS": "1",
+    "NUMBA_CPU_NAME": "generic",
+    "NUMBA_CPU_FEATURES": "",
+}
 
 #: Reaction to each mother from the binaries with the same oxidation states.
 FROM_BINARIES = ["Na3PS4", "NaInS2", "NaYS2", "Na2SnS3", "NaGaS2", "Na4SiS4", "MgIn2S4"]
@@ -69,6 +82,22 @@ def test_every_phase_relaxes(relaxed):
     assert max(phase.n_steps for phase in relaxed.values()) < 600
 
 
+@pytest.mark.parametrize(("seed", "arithmetic"), [(0, OLD_PROCESSOR), (1, {})])
+def test_last_digits_do_not_choose_the_minimum(relaxed, seed, arithmetic):
+    """Other instruction sets, and 1e-9 noise on the coordinates."""
+    done = subprocess.run(
+        [sys.executable, DIGITS, "--seed", str(seed), "--only", *TOUCHY],
+        env=os.environ | arithmetic,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    energies = json.loads(done.stdout)["energies"]
+    assert sorted(energies) == sorted(TOUCHY)
+    # Measured over all phases: 2e-9 eV/atom.
+    assert energies == pytest.approx({i: relaxed[i].bare_energy_ev_atom for i in TOUCHY}, abs=1e-6)
+
+
 def test_oxidation_states_are_the_chemist_s(relaxed):
     assert relaxed["Na3SbS4-tetragonal"].charges == {"Na": 1, "Sb": 5, "S": -2}
     assert relaxed["Na2WS4"].charges == {"Na": 1, "W": 6, "S": -2}
@@ -82,7 +111,8 @@ def test_site_energies_are_in_step_with_the_potential(script, relaxed):
     model = script.Model(relaxed.values())
     solution, residuals = script.fit(model)
     in_file = [site_energy(Ion(symbol, charge)) for symbol, charge in model.keys]
-    assert in_file == pytest.approx(solution, abs=0.02)
+    # Between kinds of arithmetic the fit differs by 1e-8 eV (benchmarks/RESULTS-mock-vasp.md).
+    assert in_file == pytest.approx(solution, abs=1e-3)
     assert script.rms_mev(residuals["measured"]) < 20
     assert script.rms_mev(residuals["assumed"]) < 40
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from ionsieve.workflows.backends.mock_vasp.charges import guess_oxidation_states
 from ionsieve.workflows.backends.mock_vasp.kernels import (
     count_or_fill_pairs,
     largest_displacement,
+    pair_hessian,
     pair_sum,
 )
 from ionsieve.workflows.backends.mock_vasp.potential import (
@@ -87,7 +89,7 @@ class ForceField:
         self.charges = dict(charges) if charges is not None else oxidation_states(symbols)
         kinds = sorted(set(symbols))
         ions = [Ion(s, self.charges[s]) for s in kinds]
-        self._kinds = np.array([kinds.index(s) for s in symbols], dtype=np.int64)
+        self.kinds = np.array([kinds.index(s) for s in symbols], dtype=np.int64)
         self._cutoff = parameters.cutoff_angstrom
         self._make_tables(ions, parameters)
         constants = {
@@ -159,19 +161,35 @@ class ForceField:
             May lie outside [0, 1), but must be continuous from call to call.
         cell : (3, 3) float64, Angstrom
         """
-        self._update_list(fractional, cell)
         forces = np.empty_like(fractional)
         virial = np.empty((3, 3))
-        energy = pair_sum(
+        energy = pair_sum(*(*self._pairs(fractional, cell), forces, virial))
+        return Evaluation(energy + self._constant, forces, virial)
+
+    def hessian(self, fractional: Array, cell: Array) -> Array:
+        """Return the second derivatives by displacements (A) and the nine strains.
+
+        Exact at a stationary point; elsewhere terms of the forces are missing.
+
+        Returns
+        -------
+        (3 n_ions + 9, 3 n_ions + 9) float64, eV
+        """
+        size = 3 * len(fractional) + 9
+        hessian = np.empty((size, size))
+        pair_hessian(*(*self._pairs(fractional, cell), hessian))
+        return hessian
+
+    def _pairs(self, fractional: Array, cell: Array) -> tuple[Any, ...]:
+        """Return what the pair sums are called with."""
+        self._update_list(fractional, cell)
+        return (
             fractional @ cell,
-            self._kinds,
+            self.kinds,
             self._first,
             self._second,
             self._shifts,
             self._table_of_kinds,
             self._tables,
             self._grid,
-            forces,
-            virial,
         )
-        return Evaluation(energy + self._constant, forces, virial)

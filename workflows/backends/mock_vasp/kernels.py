@@ -155,6 +155,67 @@ def pair_sum(
     return energy
 
 
+@numba.njit(cache=True, error_model="numpy")
+def pair_hessian(
+    positions: Array,
+    kinds: NDArray[np.int64],
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    shifts: Array,
+    table_of_kinds: NDArray[np.int64],
+    tables: Array,
+    grid: tuple[float, float, float],
+    hessian: Array,
+) -> None:
+    """Add up second derivatives of the pair sum by displacements and strain.
+
+    The parameters are those of ``pair_sum``. The strain (row vectors are multiplied by one plus
+    it) has nine components. Terms of the forces, zero at a stationary point, are left out.
+
+    Parameters
+    ----------
+    hessian : (3 n_ions + 9, 3 n_ions + 9) float64, out; eV, displacements in A
+    """
+    start, inverse_width, end = grid
+    hessian[:] = 0.0
+    n = 3 * positions.shape[0]
+    d = np.empty(3)
+    for p in range(first.shape[0]):
+        i, j = first[p], second[p]
+        squared = 0.0
+        for k in range(3):
+            d[k] = positions[j, k] - positions[i, k] + shifts[p, k]
+            squared += d[k] * d[k]
+        if squared >= end:
+            continue
+        table = tables[table_of_kinds[kinds[i], kinds[j]]]
+        place = (squared - start) * inverse_width
+        slope, bend = table[0, 1] * inverse_width, 0.0
+        if place > 0.0:
+            bin_index = int(place)
+            t = place - bin_index
+            c = table[bin_index]
+            slope = (c[1] + t * (2.0 * c[2] + t * 3.0 * c[3])) * inverse_width
+            bend = (2.0 * c[2] + t * 6.0 * c[3]) * inverse_width * inverse_width
+        for a in range(3):
+            for b in range(3):
+                stiffness = 4.0 * bend * d[a] * d[b]
+                if a == b:
+                    stiffness += 2.0 * slope
+                hessian[3 * i + a, 3 * i + b] += stiffness
+                hessian[3 * j + a, 3 * j + b] += stiffness
+                hessian[3 * i + a, 3 * j + b] -= stiffness
+                hessian[3 * j + a, 3 * i + b] -= stiffness
+                for k in range(3):
+                    mixed = stiffness * d[k]
+                    hessian[3 * j + a, n + 3 * k + b] += mixed
+                    hessian[3 * i + a, n + 3 * k + b] -= mixed
+                    hessian[n + 3 * k + b, 3 * j + a] += mixed
+                    hessian[n + 3 * k + b, 3 * i + a] -= mixed
+                    for m in range(3):
+                        hessian[n + 3 * k + a, n + 3 * m + b] += mixed * d[m]
+
+
 @numba.njit(cache=True)
 def largest_displacement(positions: Array, reference: Array) -> float:
     """Return the length (A) of the longest displacement between two (n_ions, 3) arrays."""

@@ -40,7 +40,7 @@ class Parameters:
     contact_scale
         Distance of least energy of an isolated cation-anion pair over the sum of the radii.
     like_contact_scale, like_repulsion_ev
-        Born-Mayer between ions of like sign: its height at the scaled sum of the radii.
+        Born-Mayer between ions of like sign: its height at the scaled sum of their sizes.
     dispersion_ev_angstrom3
         C6 of an anion pair over the cube of the product of the radii (polarisability goes as the
         volume).
@@ -82,6 +82,18 @@ class Ion:
         usual = [q for q in element(self.symbol).states if q * self.charge > 0]
         return min(1.0, abs(self.charge / usual[0])) if usual else 0.0
 
+    @property
+    def size_angstrom(self) -> float:
+        """Radius in the repulsion of like ions.
+
+        An anion short of its usual charge (polysulfides) is on its way to the neutral atom's
+        radius: with the full one a bond between two of them would burst.
+        """
+        if self.charge >= 0:
+            return self.radius_angstrom
+        neutral = element(self.symbol).neutral_radius_angstrom
+        return self.ionicity * self.radius_angstrom + (1 - self.ionicity) * neutral
+
 
 @cache
 def _contact_corrections() -> dict[str, float]:
@@ -105,7 +117,7 @@ def _repulsion(one: Ion, other: Ion, r: Array, parameters: Parameters) -> tuple[
         strength = abs(product) * parameters.charge_scale**2
         height = rho * COULOMB_EV_ANGSTROM * strength / contact**2
     else:
-        contact = parameters.like_contact_scale * (one.radius_angstrom + other.radius_angstrom)
+        contact = parameters.like_contact_scale * (one.size_angstrom + other.size_angstrom)
         height = parameters.like_repulsion_ev
     energy = height * np.exp(-(r - contact) / rho)
     return energy, -energy / rho

@@ -199,34 +199,24 @@ def _run_static(inputs: Inputs, force_field: ForceField, out: _Outputs) -> tuple
     return geometry
 
 
-def _next_ionic_step(steps: Iterator[IonicStep], max_force_ev_angstrom: float) -> IonicStep | None:
-    """Return the minimiser's state a few of its steps on, sooner when the forces are small."""
-    step = None
-    for step in itertools.islice(steps, _STEPS_PER_IONIC_STEP):
-        if step.max_force_ev_angstrom < max_force_ev_angstrom:
-            break
-    return step
+def _next_ionic_step(steps: Iterator[IonicStep]) -> IonicStep | None:
+    """Return the minimiser's state a few of its steps on, or at its end."""
+    taken = list(itertools.islice(steps, _STEPS_PER_IONIC_STEP))
+    return taken[-1] if taken else None
 
 
 def _run_relaxation(inputs: Inputs, force_field: ForceField, out: _Outputs) -> tuple[Array, Array]:
     crystal, settings = inputs.crystal, inputs.settings
     freedom = Freedom.from_isif(settings.isif, crystal.movable, settings.pressure_kbar)
-    steps = relax(force_field, crystal.fractional, crystal.cell, freedom)
-    previous_ev = np.inf
+    steps = relax(force_field, crystal.fractional, crystal.cell, freedom, settings.ediffg)
     step = next(steps)
     number = 1
     while True:
         out.check_fault(number)
         energy = step.evaluation.energy_ev
-        if settings.ediffg < 0:
-            is_done = step.max_force_ev_angstrom < -settings.ediffg
-        else:
-            is_done = abs(energy - previous_ev) < settings.ediffg
-        previous_ev = energy
-        following = None if is_done else _next_ionic_step(steps, max(0.0, -settings.ediffg))
-        is_done = is_done or following is None
-        is_stopped = not is_done and out.wants_stop()
-        is_last = is_done or is_stopped or number >= settings.n_steps
+        following = None if step.is_minimum else _next_ionic_step(steps)
+        is_stopped = not step.is_minimum and out.wants_stop()
+        is_last = step.is_minimum or is_stopped or number >= settings.n_steps
         geometry = step.fractional, step.cell
         out.full_step(number, geometry, step.evaluation, Energies(energy), is_last)
         out.oszicar.relaxation(number, energy)
@@ -237,7 +227,7 @@ def _run_relaxation(inputs: Inputs, force_field: ForceField, out: _Outputs) -> t
         if is_last or following is None:
             break
         step, number = following, number + 1
-    if is_done:
+    if step.is_minimum:
         text = "reached required accuracy - stopping structural energy minimisation"
         out.outcar.note(text)
         print(f" {text}")
