@@ -11,10 +11,11 @@ from maggma.core import Store
 from maggma.core.store import DateTimeFormat
 
 from ionsieve.errors import InputError
+from ionsieve.workflows.store.decoding import ForbiddenModuleError, decode
 
 
 class ConfiguredJobStore(JobStore):
-    """The ``JOB_STORE`` of a jobflow.yaml.
+    """The ``JOB_STORE`` of a jobflow.yaml, in either spelling that jobflow reads.
 
     Serialised it is the file's path only: jobs that carry it to a compute node read the file there.
 
@@ -104,7 +105,16 @@ def _read(path: Path) -> JobStore:
     import ionsieve.workflows.store.sqlite.store  # noqa: F401
 
     try:
-        store: Any = JobStore.from_dict_spec(described)
+        store: Any = (
+            decode(described, f"store {path}")
+            if "@class" in described
+            else JobStore.from_dict_spec(described)
+        )
+        stores = (store.docs_store, *store.additional_stores.values())
+        if not all(isinstance(each, Store) for each in stores):
+            raise TypeError
+    except ForbiddenModuleError as error:
+        raise InputError(str(error)) from None
     except Exception as error:
         # The text may hold the password.
         raise InputError(

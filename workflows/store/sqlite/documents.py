@@ -222,10 +222,18 @@ def _to_stored_time(time: datetime) -> datetime:
 
 
 def normalize_criteria(criteria: Any) -> Any:
-    """Bring the times and enumerated texts in a filter to the form that documents hold."""
+    """Bring the times and enumerated texts in a filter to the form that documents hold.
+
+    Raises
+    ------
+    IonSieveError
+        If the filter holds code (``$where``), which would be run.
+    """
     if isinstance(criteria, datetime):
         return _to_stored_time(criteria)
     if isinstance(criteria, Mapping):
+        if "$where" in criteria:
+            raise IonSieveError("a filter with $where holds code and is not run; use operators")
         return {key: normalize_criteria(value) for key, value in criteria.items()}
     if isinstance(criteria, list | tuple):
         return [normalize_criteria(value) for value in criteria]
