@@ -85,6 +85,12 @@ class DopingRule(Section):
     levels: list[Level] | None = Field(
         None, min_length=1, description="instead of the levels of the section"
     )
+    sites: list[str] = setting(
+        "plans",
+        description="sites of the host that are doped, by label or Wyckoff letter of the file, for "
+        "example [S1, 16e]; empty: all of them, as one pool",
+        default_factory=list,
+    )
     pair_levels: list[tuple[Level, Level]] | None = Field(
         None,
         min_length=1,
@@ -111,6 +117,20 @@ class Doping(Section):
         min_length=1,
         description="fractions of the host's sites that a dopant takes",
     )
+    occupancy_tolerance: float = setting(
+        "plans",
+        0.05,
+        "how far occupancies of a disordered mother may be changed to make whole numbers of ions, "
+        "per site; 0: whole ones only",
+        ge=0,
+        le=0.5,
+    )
+    mobile_sites: list[str] = setting(
+        "plans",
+        description="sites of the mobile ion that take vacancies and extra ions in a disordered "
+        "mother, by label or Wyckoff letter; empty: all",
+        default_factory=list,
+    )
     rules: list[DopingRule] = Field(
         min_length=1, description="charge is balanced by vacancies of the mobile ion or extra ones"
     )
@@ -132,6 +152,23 @@ class Ewald(Section):
     )
     seconds: float = Field(60.0, gt=0, description="time budget per composition")
     seed: int = Field(0, description="of annealing")
+    extra_ions_on: Literal["vacant_and_voids", "vacant", "voids"] = setting(
+        "plans",
+        "vacant_and_voids",
+        "where extra mobile ions go: vacant sites of the mother, voids between its ions, or both",
+    )
+    min_distance: float = setting(
+        "plans", 2.0, "from a void to every ion of the mother, Angstrom", gt=0
+    )
+    interstitial_sites: dict[str, list[tuple[float, float, float]]] = setting(
+        "plans",
+        description="by mother: fractional coordinates in the cell of its file to use instead of "
+        "the voids that are found, completed by symmetry",
+        default_factory=dict,
+    )
+    min_site_distance: float = setting(
+        "plans", 1.0, "sites closer than this are never filled at once, Angstrom", ge=0
+    )
 
 
 class Relax(Section):
