@@ -17,7 +17,7 @@ import sys
 import numpy as np
 from fit_site_energies import Model, fit, relaxed
 
-from ionsieve.workflows.competing_phases import library_elements, phases_for
+from ionsieve.workflows.thermodynamics.competing_phases import library_elements, phases_for
 
 NOISE = 1e-9
 N_SEEDS = 8

@@ -10,10 +10,13 @@ from pymatgen.core.structure import Structure
 
 from ionsieve.errors import InputError
 from ionsieve.ewald.sublattices import VACANCY, MotherSublattice, Rules, parse_species
-from ionsieve.ewald.symmetry import Crystal, complete_orbits
+from ionsieve.ewald.symmetry import Crystal, complete_orbits, find_crystal
 from ionsieve.ewald.voids import find_voids
 
 Float = NDArray[np.float64]
+
+#: A point nearer than this to a site of the crystal is that site, Angstrom.
+_ON_A_SITE_ANGSTROM = 0.3
 
 
 def interstitial_points(
@@ -36,8 +39,36 @@ def interstitial_points(
     if given is None:
         options = {} if min_distance is None else {"min_distance": min_distance}
         return find_voids(structure, next(iter(ions)), **options)
-    points = np.asarray(given, dtype=float).reshape(-1, 3)
-    completed, _ = complete_orbits(crystal, points)
+    return _completed(crystal, given)
+
+
+def symmetric_points(structure: Structure, points: Sequence[Sequence[float]]) -> Float:
+    """Return points of a crystal with all their symmetry images.
+
+    Parameters
+    ----------
+    structure : Structure
+        With oxidation states.
+    points : (n, 3) float64
+        Fractional coordinates.
+    """
+    names = [str(site.species) for site in structure]
+    kinds = np.array([sorted(set(names)).index(name) for name in names])
+    crystal = find_crystal(structure.lattice.matrix, structure.frac_coords, kinds)
+    return _completed(crystal, points)
+
+
+def _completed(crystal: Crystal, points: Sequence[Sequence[float]] | Float) -> Float:
+    """Add all symmetry images; refuse points on the crystal's own sites."""
+    completed, _ = complete_orbits(crystal, np.asarray(points, dtype=float).reshape(-1, 3))
+    delta = completed[:, None] - crystal.frac_coords[None]
+    distances = np.linalg.norm((delta - np.round(delta)) @ crystal.lattice, axis=2)
+    if distances.size and distances.min() < _ON_A_SITE_ANGSTROM:
+        point = np.round(completed[int(distances.min(axis=1).argmin())], 4).tolist()
+        raise InputError(
+            f"interstitial site {point} is {distances.min():.2f} A from a site of the crystal: "
+            "give another"
+        )
     return completed
 
 

@@ -4,12 +4,62 @@ from __future__ import annotations
 
 import contextlib
 import re
+from dataclasses import dataclass
 
 import numpy as np
 import spglib
 import spglib.error
 from numpy.typing import NDArray
 from pymatgen.core.structure import Structure
+
+from ionsieve.ewald.symmetry import find_crystal
+
+
+@dataclass(frozen=True)
+class CrystalSite:
+    """One crystallographic site.
+
+    Attributes
+    ----------
+    label : str
+        Unique to it; the file's own where that is possible.
+    wyckoff : str
+        Multiplicity and letter, such as ``48h``.
+    members : (n_sites,) int64
+        Its sites in the cell.
+    occupancy : species -> float
+    """
+
+    label: str
+    wyckoff: str
+    members: NDArray[np.int64]
+    occupancy: dict[str, float]
+
+    @property
+    def is_disordered(self) -> bool:
+        """Whether it is shared or partly vacant."""
+        return len(self.occupancy) > 1 or sum(self.occupancy.values()) <= 1 - 1e-3
+
+
+def crystal_sites(structure: Structure, symprec: float = 0.01) -> list[CrystalSite]:
+    """Return the crystallographic sites of a structure with oxidation states.
+
+    Raises
+    ------
+    InputError
+        No space group is found.
+    """
+    held = [{str(s): float(n) for s, n in site.species.items()} for site in structure]
+    names = sorted({tuple(occupancy.items()) for occupancy in held})
+    kinds = np.array([names.index(tuple(occupancy.items())) for occupancy in held])
+    orbits = find_crystal(structure.lattice.matrix, structure.frac_coords, kinds, symprec).orbits
+    labels = site_labels(structure, orbits)
+    letters = wyckoff_sites(structure, orbits, symprec)
+    members = [np.flatnonzero(orbits == orbit) for orbit in range(len(labels))]
+    return [
+        CrystalSite(label, letter, sites, held[int(sites[0])])
+        for label, letter, sites in zip(labels, letters, members, strict=True)
+    ]
 
 
 def site_labels(structure: Structure, orbits: NDArray[np.int64]) -> list[str]:

@@ -71,6 +71,11 @@ def _print(plan: PlanDocument, stages: list[StageEstimate], assumption: str) -> 
     out = console()
     out.print(_composition_table(plan))
     out.print(_mother_table(plan))
+    for document in plan.mothers:
+        for note in document.notes:
+            out.print(marked(("note", "cyan"), f" {document.source_file}: {note}"))
+    for note, names in _composition_notes(plan).items():
+        out.print(marked(("note", "cyan"), f" {names}: {note}"))
     for mother in plan.rejected:
         block = f", block {mother.source_block}" if mother.source_block else ""
         out.print(
@@ -86,7 +91,7 @@ def _print(plan: PlanDocument, stages: list[StageEstimate], assumption: str) -> 
     out.print(_stage_table(stages))
     out.print(
         f"{len(plan.mothers)} mothers, {len(plan.compositions)} compositions, "
-        f"{_total_arrangements(plan):,} arrangements",
+        f"{readable_count(_total_arrangements(plan))} arrangements",
     )
     out.print(f"Core hours assume {assumption}.", style="dim")
 
@@ -97,6 +102,11 @@ def readable_count(count: int) -> str:
         return f"{count:,}"
     digits = str(count)
     return f"{digits[0]}.{digits[1:3]}e{len(digits) - 1}"
+
+
+def _wanted(composition: CompositionDocument) -> str:
+    """Return what the file's occupancies and the exact level would give, where it differs."""
+    return f"\n  of {composition.wanted_formula}" if composition.wanted_formula else ""
 
 
 def _mobile_change(composition: CompositionDocument) -> str:
@@ -126,7 +136,7 @@ def _table(title: str, left: list[str], right: list[str]) -> Table:
 def _composition_table(plan: PlanDocument) -> Table:
     mobile = plan.mothers[0].mobile_ion
     right = [mobile, "ions", "arrangements"]
-    table = _table("Compositions", ["composition", "per mother formula"], right)
+    table = _table("Compositions", ["composition", "per mother formula", "balanced by"], right)
     for mother in plan.mothers:
         for composition in plan.compositions:
             if composition.mother_id != mother.mother_id:
@@ -134,13 +144,23 @@ def _composition_table(plan: PlanDocument) -> Table:
             merged = "".join(f"\n  = {other}" for other in composition.merged_from)
             table.add_row(
                 composition.composition_id + merged,
-                composition.host_formula,
+                composition.host_formula + _wanted(composition),
+                composition.compensation or "-",
                 _mobile_change(composition),
                 str(composition.n_ions),
                 readable_count(int(composition.n_arrangements)),
             )
         table.add_section()
     return table
+
+
+def _composition_notes(plan: PlanDocument) -> dict[str, str]:
+    """Return what was changed in occupancies -> the compositions it holds for."""
+    notes: dict[str, list[str]] = {}
+    for composition in plan.compositions:
+        if composition.notes:
+            notes.setdefault("; ".join(composition.notes), []).append(composition.composition_id)
+    return {note: ", ".join(names) for note, names in notes.items()}
 
 
 def _charges(mother: MotherDocument) -> str:

@@ -71,6 +71,11 @@ class MotherDocument(Document):
     source_file: str
     source_block: str = Field("", description="data block of the CIF")
     database_code: str | None = Field(None, description="ICSD or COD number given in the file")
+    cell_from_file: list[list[float]] | None = Field(
+        None,
+        description="3x4: takes fractional coordinates (and a 1) of the file's cell to the "
+        "structure's; null: the same cell",
+    )
     notes: list[str] = Field(
         default_factory=list, description="what was guessed or changed in reading the file"
     )
@@ -92,6 +97,9 @@ class Substitution(Document):
     dopant: str
     level: str = Field(description="fraction of the host's sites, for example 1/8")
     count: int = Field(description="ions in the supercell")
+    sites: list[str] = Field(
+        default_factory=list, description="doped sites of the host; empty: all of them"
+    )
 
 
 class CompositionDocument(Document):
@@ -111,6 +119,28 @@ class CompositionDocument(Document):
     n_mobile_added: int = Field(0, description="extra mobile ions on interstitial sites")
     n_arrangements: str = Field(description="exact count as a decimal string: it exceeds 64 bits")
     log10_n_arrangements: float
+    compensation: str = Field(
+        "", description="which sites balance the charge, for example 'vacancies on Na1+Na2'"
+    )
+    wanted_formula: str = Field(
+        "", description="as host_formula, from the file's occupancies; empty: the same"
+    )
+    sublattices: dict[str, dict[str, int]] = Field(
+        default_factory=dict,
+        description="of a disordered mother: sites -> ions in the supercell, the rest is vacant",
+    )
+    interstitial_sites: list[tuple[float, float, float]] | None = Field(
+        None, description="fractional coordinates in the mother; null: its voids"
+    )
+    interstitial_min_distance_angstrom: float = Field(
+        2.0, description="from a void to every ion of the mother"
+    )
+    min_site_distance_angstrom: float = Field(
+        1.0, description="sites closer than this are not filled at once"
+    )
+    notes: list[str] = Field(
+        default_factory=list, description="occupancies of the file that were changed, and how"
+    )
     merged_from: list[str] = Field(
         default_factory=list, description="the same composition reached from other mothers"
     )

@@ -28,6 +28,7 @@ from ionsieve.workflows.funnel.table import record_fields
 from ionsieve.workflows.planning.files import contents_key, matching_files
 from ionsieve.workflows.planning.plan import make_plan
 from ionsieve.workflows.settings.identity import settings_hash
+from ionsieve.workflows.settings.roles import fields_with
 from ionsieve.workflows.settings.schema import ScreeningFile
 
 #: Sections that decide which compositions there are.
@@ -61,7 +62,8 @@ def asked_keys(screening: ScreeningFile) -> Asked:
     """
     mothers = matching_files(screening.mothers.files, screening.resolve, "mothers.files")
     settings = screening.model_dump(mode="json", include=set(_PLANNING))
-    plan = settings_hash("plan", ionsieve.__version__, settings, contents_key(mothers))
+    spaces = fields_with(screening.ewald, "plans")
+    plan = settings_hash("plan", ionsieve.__version__, settings, spaces, contents_key(mothers))
     extra = contents_key(extra_phases(screening))
     phases = settings_hash("phases", plan, extra, energy_key(screening))
     everything = screening.model_dump(mode="json", exclude={"compute"})

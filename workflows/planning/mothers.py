@@ -159,7 +159,8 @@ def _accept(
         raise _RejectedError(str(error)) from error
     if problem := overlap_problem(structure):
         raise _RejectedError(problem)
-    decorated = replace(decorated, structure=_primitive(decorated.structure))
+    primitive, cell_from_file = _primitive(decorated.structure)
+    decorated = replace(decorated, structure=primitive)
     species = {str(s): s for s in decorated.structure.composition}
     if str(mobile) not in species:
         found = ", ".join(s for s in species if species[s].symbol == mobile.symbol)
@@ -183,6 +184,7 @@ def _accept(
         source_file=source,
         source_block=entry.block,
         database_code=entry.database_code,
+        cell_from_file=cell_from_file,
         notes=[*entry.notes, decorated.note] if decorated.note else list(entry.notes),
     )
 
@@ -193,10 +195,16 @@ def _given_charges(charges: dict[str, list[str]], source: str, block: str) -> li
     return next((charges[name] for name in names if name in charges), [])
 
 
-def _primitive(structure: Structure) -> Structure:
+def _primitive(structure: Structure) -> tuple[Structure, list[list[float]] | None]:
     """Return the primitive cell of a centred lattice: it allows supercells nearer to a cube.
 
-    The sites keep the labels of the file.
+    Returns
+    -------
+    structure
+        Its sites keep the labels of the file.
+    cell_from_file : (3, 4) or None
+        Takes fractional coordinates (and a 1) of the file's cell to the primitive one; None if the
+        cell stays.
     """
     analyzer = SpacegroupAnalyzer(structure, symprec=_SYMMETRY_TOLERANCE)
     try:
@@ -208,7 +216,7 @@ def _primitive(structure: Structure) -> Structure:
             "overlapping sites"
         ) from error
     if primitive is None or dataset is None or len(primitive) >= len(structure):
-        return structure
+        return structure, None
     # Sites of the primitive cell are sites of the standard cell, which spglib maps to the file's.
     standard = np.asarray(dataset.std_positions)
     to_primitive = np.asarray(dataset.std_mapping_to_primitive)
@@ -219,7 +227,9 @@ def _primitive(structure: Structure) -> Structure:
         delta -= np.round(delta)
         nearest = int(np.linalg.norm(delta @ dataset.std_lattice, axis=1).argmin())
         site.label = structure[origin[int(to_primitive[nearest])]].label
-    return primitive
+    to_cell = np.linalg.inv(primitive.lattice.matrix).T @ np.asarray(dataset.std_lattice).T
+    affine = to_cell @ np.column_stack([dataset.transformation_matrix, dataset.origin_shift])
+    return primitive, affine.tolist()
 
 
 def _space_group(structure: Structure) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core.structure import Structure
@@ -12,9 +14,11 @@ from ionsieve.workflows.documents.raw import (
     MotherDocument,
     PlanDocument,
     RejectedComposition,
+    RejectedMother,
 )
-from ionsieve.workflows.planning.doping import Doped, dope, read_rules
+from ionsieve.workflows.planning.doping import dope
 from ionsieve.workflows.planning.mothers import read_mothers
+from ionsieve.workflows.planning.rules import Doped, read_rules
 from ionsieve.workflows.settings.schema import ScreeningFile
 
 
@@ -33,12 +37,16 @@ def make_plan(screening: ScreeningFile) -> PlanDocument:
     """
     rules = read_rules(screening.doping)
     mothers, rejected = read_mothers(screening)
-    _refuse_unknown_hosts(rules, mothers)
+    _refuse_unknown_hosts(rules, mothers, rejected)
     compositions: list[CompositionDocument] = []
     rejected_compositions: list[RejectedComposition] = []
     for mother in mothers:
         for variants in rules:
-            accepted, refused = dope(mother, variants, screening)
+            try:
+                accepted, refused = dope(mother, variants, screening)
+            except InputError as error:
+                # One mother's sizes don't stop the others.
+                accepted, refused = [], _refused(mother, variants, str(error))
             compositions.extend(accepted)
             rejected_compositions.extend(refused)
     if not compositions:
@@ -53,7 +61,22 @@ def make_plan(screening: ScreeningFile) -> PlanDocument:
     )
 
 
-def _refuse_unknown_hosts(rules: list[list[Doped]], mothers: list[MotherDocument]) -> None:
+def _refused(
+    mother: MotherDocument, variants: list[Doped], reason: str
+) -> list[RejectedComposition]:
+    return [
+        RejectedComposition(
+            composition_id=f"{mother.mother_id}_{variant.label}",
+            mother_id=mother.mother_id,
+            reason=reason.removeprefix(f"{mother.mother_id}: "),
+        )
+        for variant in variants
+    ]
+
+
+def _refuse_unknown_hosts(
+    rules: list[list[Doped]], mothers: list[MotherDocument], rejected: list[RejectedMother]
+) -> None:
     present = {
         str(species)
         for mother in mothers
@@ -62,9 +85,15 @@ def _refuse_unknown_hosts(rules: list[list[Doped]], mothers: list[MotherDocument
     for variants in rules:
         host = str(variants[0].host)
         if host not in present:
+            symbol = variants[0].host.symbol
+            might = [
+                f"{r.source_file} ({r.formula}) was rejected: {r.reason}"
+                for r in rejected
+                if not r.formula or symbol in re.findall(r"[A-Z][a-z]?", r.formula)
+            ]
             raise InputError(
                 f"doping.rules: no mother has the host {host}; there are "
-                f"{', '.join(sorted(present))}"
+                f"{', '.join(sorted(present))}{''.join(f'; {m}' for m in might[:3])}"
             )
 
 
@@ -88,11 +117,12 @@ def merge_duplicates(
     ``merged_from``.
     """
     by_id = {mother.mother_id: mother for mother in mothers}
-    groups: dict[tuple[str, str, bool], list[CompositionDocument]] = {}
+    groups: dict[tuple[object, ...], list[CompositionDocument]] = {}
     kept = []
     for composition in compositions:
         mother = by_id[composition.mother_id]
-        key = (composition.formula, mother.space_group, composition.n_mobile_added > 0)
+        sites = tuple(site for one in composition.substitutions for site in one.sites)
+        key = (composition.formula, mother.space_group, composition.n_mobile_added > 0, sites)
         earlier = groups.setdefault(key, [])
         twin = next((one for one in earlier if _is_same(one, composition, by_id)), None)
         if twin is None:

@@ -45,6 +45,7 @@ def near_cubic_supercell(
     n_ions: int,
     tolerance: float,
     is_admissible: Callable[[int], bool],
+    penalty: Callable[[int], float] = lambda n_cells: 0.0,
 ) -> Int | None:
     """Return the supercell nearest to a cube of the wanted size.
 
@@ -59,16 +60,19 @@ def near_cubic_supercell(
         Largest relative deviation from ``n_ions``.
     is_admissible
         Whether a supercell of so many cells may be used.
+    penalty
+        What else speaks against so many cells, 0 or more.
 
     Returns
     -------
     (3, 3) int64 or None
         Rows are the supercell's vectors in units of the cell's; None if no size is admissible. The
-        smallest sum of :func:`cube_deviation` and the relative deviation from ``n_ions`` wins.
+        smallest sum of :func:`cube_deviation`, the relative deviation from ``n_ions`` and the
+        penalty wins.
     """
     best: tuple[float, Int] | None = None
     for n_cells in admissible_sizes(n_ions_per_cell, n_ions, tolerance, is_admissible):
-        size = abs(n_cells * n_ions_per_cell / n_ions - 1)
+        size = abs(n_cells * n_ions_per_cell / n_ions - 1) + penalty(n_cells)
         if best is not None and size >= best[0]:
             continue
         deviation, matrix = most_cubic(lattice, n_cells)

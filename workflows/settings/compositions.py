@@ -82,6 +82,12 @@ class DopingRule(Section):
     levels: list[Level] | None = setting(
         "plans", None, "instead of the levels of the section", min_length=1
     )
+    sites: list[str] = setting(
+        "plans",
+        description="sites of the host that are doped, by label or Wyckoff letter of the file, for "
+        "example [S1, 16e]; empty: all of them, as one pool",
+        default_factory=list,
+    )
     pair_levels: list[tuple[Level, Level]] | None = setting(
         "plans",
         None,
@@ -109,6 +115,20 @@ class Doping(Section):
         description="fractions of the host's sites that a dopant takes",
         default_factory=lambda: [Fraction(n, 8) for n in (1, 2, 3, 4)],
         min_length=1,
+    )
+    occupancy_tolerance: float = setting(
+        "plans",
+        0.05,
+        "how far occupancies of a disordered mother may be changed to make whole numbers of ions, "
+        "per site; 0: whole ones only",
+        ge=0,
+        le=0.5,
+    )
+    mobile_sites: list[str] = setting(
+        "plans",
+        description="sites of the mobile ion that take vacancies and extra ions in a disordered "
+        "mother, by label or Wyckoff letter; empty: all",
+        default_factory=list,
     )
     rules: list[DopingRule] = setting(
         "plans",

@@ -21,6 +21,23 @@ class Ewald(Section):
         "computes", 60.0, "time budget per composition", gt=0, le=_MONTH_SECONDS
     )
     seed: int = setting("computes", 0, "of annealing", ge=0, lt=2**32)
+    extra_ions_on: Literal["vacant_and_voids", "vacant", "voids"] = setting(
+        "plans",
+        "vacant_and_voids",
+        "where extra mobile ions go: vacant sites of the mother, voids between its ions, or both",
+    )
+    min_distance: float = setting(
+        "plans", 2.0, "from a void to every ion of the mother, Angstrom", gt=0, le=20
+    )
+    interstitial_sites: dict[str, list[tuple[float, float, float]]] = setting(
+        "plans",
+        description="by mother: fractional coordinates in the cell of its file to use instead of "
+        "the voids that are found, completed by symmetry",
+        default_factory=dict,
+    )
+    min_site_distance: float = setting(
+        "plans", 1.0, "sites closer than this are never filled at once, Angstrom", ge=0, le=20
+    )
 
 
 class Relax(Section):

@@ -14,8 +14,9 @@ from pymatgen.core.periodic_table import Species
 from pymatgen.core.structure import Structure
 
 from ionsieve.errors import InputError
-from ionsieve.workflows.planning.doping import dope, read_rules, solid_solution
+from ionsieve.workflows.planning.doping import dope, solid_solution
 from ionsieve.workflows.planning.mothers import read_mothers
+from ionsieve.workflows.planning.rules import read_rules
 from ionsieve.workflows.settings.schema import Doping, Mothers, ScreeningFile
 
 CIFS = Path(__file__).parents[2] / "data" / "cif"
@@ -211,13 +212,21 @@ def test_suggested_size_does_fit():
 
 
 def test_disordered_mother_without_whole_numbers_of_hosts():
-    """0.88 Sb on 2 sites: 25 cells hold a whole number of Sb, 50 a multiple of eight."""
+    """0.88 Sb on 2 sites: no size near 200 ions holds whole numbers, the nearest ones are taken."""
     screening = _screening([{"host": "Sb5+", "dopants": ["W6+"]}], levels=["1/8"])
     files = {"files": [str(CIFS / "database_export.cif")], "allow_disorder": True}
     screening = screening.model_copy(update={"mothers": Mothers(**files)})
     mothers, _ = read_mothers(screening)
-    with pytest.raises(InputError, match=r"within 35%; set supercell.n_ions to 788$"):
-        _dope(screening, next(mother for mother in mothers if not mother.is_ordered))
+    mother = next(mother for mother in mothers if not mother.is_ordered)
+    _, accepted, rejected = _dope(screening, mother)
+    assert not rejected
+    (composition,) = accepted
+    assert composition.wanted_formula
+    assert composition.notes
+    assert solid_solution(mother, composition).n_ions == composition.n_ions
+    exact = screening.doping.model_copy(update={"occupancy_tolerance": 0.0})
+    with pytest.raises(InputError, match=r"change an occupancy by .* set supercell.n_ions to"):
+        _dope(screening.model_copy(update={"doping": exact}), mother)
 
 
 def test_divalent_mobile_ion_needs_an_even_charge():
