@@ -38,6 +38,7 @@ def candidate(structure):
             oxidation_source="file",
             source_file="NaCl.cif",
         ),
+        mother_key="key",
         composition=CompositionDocument(
             composition_id="NaCl_none",
             mother_id="NaCl",
@@ -50,5 +51,4 @@ def candidate(structure):
             n_arrangements="1",
             log10_n_arrangements=0.0,
         ),
-        flow_key="key",
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ionsieve.errors import InputError
 from ionsieve.workflows.results.handle import Results
-from ionsieve.workflows.runners.local.lock import is_driven
+from ionsieve.workflows.runners.local.lock import is_driven, sole_driver
 from ionsieve.workflows.runners.local.queue import JobQueue
 from ionsieve.workflows.runners.work import queue_path
 from ionsieve.workflows.settings.schema import ScreeningFile
@@ -69,12 +70,19 @@ def clean(screening: ScreeningFile, results: Results) -> Removable:
     if is_driven(path):
         raise InputError(f"{path.parent}: a run is going on here; clean when it has ended")
     removable = removable_folders(screening, results)
-    for folder in removable.folders:
+    if removable.folders:
+        # No run begins meanwhile.
+        with sole_driver(path):
+            _delete(removable.folders)
+    return removable
+
+
+def _delete(folders: Sequence[Path]) -> None:
+    for folder in folders:
         shutil.rmtree(folder)
-    for folder in {folder.parent for folder in removable.folders}:
+    for folder in {folder.parent for folder in folders}:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-    return removable
 
 
 def _size(folder: Path) -> int:
