@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 help:
 	@echo "make demo    screen seven sulfides with the mocked DFT, from CIF to ranked conductors"
 	@echo "make test    all checks and tests"
-	@echo "make check   ruff, mypy and codespell only"
+	@echo "make check   ruff, mypy, import rules and codespell only"
 	@echo "make format  let ruff format the code"
 	@echo "make clean   remove the demo's results"
 
@@ -18,7 +18,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,mpi,notebooks]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $(READY)
 
 demo: $(READY)
@@ -29,6 +29,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/codespell
 
 test: check
@@ -42,7 +43,7 @@ format: $(READY)
 constraints:
 	rm -rf build/constraints
 	$(PYTHON) -m venv build/constraints
-	build/constraints/bin/pip install --quiet --disable-pip-version-check ".[dev,mpi,notebooks]"
+	build/constraints/bin/pip install --quiet --disable-pip-version-check ".[dev]"
 	(echo "# Exact versions for a reproducible set-up; regenerate with: make constraints"; \
 	 build/constraints/bin/pip freeze --exclude ionsieve) > constraints.txt
 

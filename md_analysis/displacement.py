@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import ase.data
 import numpy as np
 import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
+from pymatgen.core.periodic_table import Element
 
-from ionsieve.md_analysis.storage import room
+from ionsieve.md_analysis.storage import allocate
 from ionsieve.md_analysis.trajectory import Trajectory
 
 #: Order of the six independent elements of a symmetric tensor.
@@ -29,8 +29,11 @@ def _to_cartesian(fractional, drift, cell, out):  # type: ignore[no-untyped-def]
 
 def atomic_masses(species: tuple[str, ...]) -> NDArray[np.float64]:
     """Return one mass per ion, u; 1 for labels that are no element."""
-    numbers = [ase.data.atomic_numbers.get(label, 0) for label in species]
-    return np.where(numbers, ase.data.atomic_masses[numbers], 1.0)
+    masses = {
+        label: float(Element(label).atomic_mass) if Element.is_valid_symbol(label) else 1.0
+        for label in set(species)
+    }
+    return np.array([masses[label] for label in species])
 
 
 def drift(trajectory: Trajectory, mobile: NDArray[np.intp]) -> tuple[NDArray[np.float64], str]:
@@ -66,7 +69,7 @@ def paths(
     (n_ions, 3, n_frames), Angstrom, of the trajectory's dtype
     """
     fractional = trajectory.fractional
-    out = room((len(ions), 3, trajectory.n_frames), fractional.dtype)
+    out = allocate((len(ions), 3, trajectory.n_frames), fractional.dtype)
     for row, ion in enumerate(ions):
         _to_cartesian(fractional[ion], drift_fractional, trajectory.mean_cell, out[row])
     return out

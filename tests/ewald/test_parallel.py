@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ase.io
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from pymatgen.core import Structure
@@ -200,6 +202,13 @@ def test_command_writes_structures_and_histogram(cif, tmp_path):
     again = Structure.from_file(out / "rank_001.cif")
     first = Structure.from_dict(result["ranking"][0]["structure"])
     assert again.composition == first.composition
+    atoms = ase.io.read(out / "rank_001.extxyz")
+    np.testing.assert_allclose(atoms.cell.array, first.lattice.matrix, atol=1e-8)
+    np.testing.assert_allclose(atoms.positions, first.cart_coords, atol=1e-7)
+    assert atoms.get_chemical_symbols() == [site.specie.symbol for site in first]
+    assert list(atoms.get_initial_charges()) == [site.specie.oxi_state for site in first]
+    assert atoms.info["ewald_energy_ev"] == pytest.approx(result["ranking"][0]["energy_ev"])
+    assert all(atoms.pbc)
     table = CliRunner().invoke(cli, arguments[:-1])
     assert "certified: nothing lower exists" in table.output
 

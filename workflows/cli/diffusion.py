@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ionsieve.workflows.cli.numbers import NOT_NEGATIVE, POSITIVE, Number
+
 if TYPE_CHECKING:
     from ionsieve.md_analysis import Trajectory, TransportResult
     from ionsieve.md_analysis.arrhenius import ArrheniusFit
@@ -33,14 +35,22 @@ _CHARGES = {
     "--temperature",
     "temperatures",
     multiple=True,
-    type=float,
+    type=POSITIVE,
     help="Thermostat, K; once for all, or once per trajectory. [from the file if it tells]",
 )
-@click.option("--timestep-fs", type=float, help="Time between frames. [from the file if it tells]")
-@click.option("--md-timestep-fs", type=float, help="Integrator's step, if frames are rarer.")
-@click.option("--charge", type=float, help="Of the mobile ion, e. [usual charge of the element]")
 @click.option(
-    "--equilibration-ps", type=float, default=0.0, show_default=True, help="Left out at the start."
+    "--timestep-fs", type=POSITIVE, help="Time between frames. [from the file if it tells]"
+)
+@click.option("--md-timestep-fs", type=POSITIVE, help="Integrator's step, if frames are rarer.")
+@click.option(
+    "--charge", type=Number(-10, 10), help="Of the mobile ion, e. [usual charge of the element]"
+)
+@click.option(
+    "--equilibration-ps",
+    type=NOT_NEGATIVE,
+    default=0.0,
+    show_default=True,
+    help="Left out at the start.",
 )
 @click.option("--join", is_flag=True, help="The files are consecutive segments of one run.")
 @click.option("--elements", help="Elements of a LAMMPS dump's types, e.g. Na,Sb,S.")

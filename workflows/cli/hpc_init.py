@@ -93,15 +93,15 @@ def _list(found: SchedulerFolder, as_json: bool) -> None:
         }
         click.echo(json.dumps(rows))
         return
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+
+    from ionsieve.workflows.cli.printing import console
 
     table = Table("value", "default", "what", title=found.scheduler.title)
     for name, value in values.items():
         default = found.default(name) or ("must be given" if value.default is None else "")
-        table.add_row(name, escape(default), escape(value.question))
-    Console().print(table)
+        table.add_row(name, default, value.question)
+    console().print(table)
 
 
 def _read_values(path: Path | None) -> dict[str, str]:

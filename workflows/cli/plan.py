@@ -66,30 +66,29 @@ def _as_json(plan: PlanDocument, stages: list[StageEstimate], assumption: str) -
 
 
 def _print(plan: PlanDocument, stages: list[StageEstimate], assumption: str) -> None:
-    from rich.console import Console
+    from ionsieve.workflows.cli.printing import console, marked
 
-    console = Console()
-    console.print(_composition_table(plan))
-    console.print(_mother_table(plan))
+    out = console()
+    out.print(_composition_table(plan))
+    out.print(_mother_table(plan))
     for mother in plan.rejected:
         block = f", block {mother.source_block}" if mother.source_block else ""
-        console.print(
-            f"[yellow]rejected[/yellow] {mother.source_file}{block} ({mother.formula}): "
-            f"{mother.reason}",
-            highlight=False,
+        out.print(
+            marked(
+                ("rejected", "yellow"),
+                f" {mother.source_file}{block} ({mother.formula}): {mother.reason}",
+            )
         )
     for composition in plan.rejected_compositions:
-        console.print(
-            f"[yellow]rejected[/yellow] {composition.composition_id}: {composition.reason}",
-            highlight=False,
+        out.print(
+            marked(("rejected", "yellow"), f" {composition.composition_id}: {composition.reason}")
         )
-    console.print(_stage_table(stages))
-    console.print(
+    out.print(_stage_table(stages))
+    out.print(
         f"{len(plan.mothers)} mothers, {len(plan.compositions)} compositions, "
         f"{_total_arrangements(plan):,} arrangements",
-        highlight=False,
     )
-    console.print(f"Core hours assume {assumption}.", style="dim", highlight=False)
+    out.print(f"Core hours assume {assumption}.", style="dim")
 
 
 def readable_count(count: int) -> str:

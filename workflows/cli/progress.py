@@ -6,11 +6,12 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from ionsieve.workflows.cli.printing import console
 from ionsieve.workflows.documents.flows import FlowStatus
 from ionsieve.workflows.documents.raw import PlanDocument
 from ionsieve.workflows.funnel.table import titles
@@ -22,7 +23,7 @@ class FunnelProgress:
     """Show the funnel's progress on stderr: live on a terminal, a line now and then in a log."""
 
     def __init__(self, name: str) -> None:
-        self._console = Console(stderr=True)
+        self._console = console(stderr=True)
         self._name = name
         self._bars = Progress(
             TextColumn("{task.description:<34}"),
@@ -60,7 +61,6 @@ class FunnelProgress:
         self._console.print(
             f"{self._name}: {len(plan.mothers)} mothers ({len(plan.rejected)} rejected), "
             f"{len(plan.compositions)} compositions ({len(plan.rejected_compositions)} rejected)",
-            highlight=False,
         )
         self._bars.update(self._tasks["rank"], total=len(plan.compositions))
 
@@ -86,4 +86,4 @@ class FunnelProgress:
             self._live.update(Group(self._bars, now))
         elif time.monotonic() - self._last_plain > _PLAIN_INTERVAL_S:
             self._last_plain = time.monotonic()
-            self._console.print("; ".join(lines), soft_wrap=True, highlight=False)
+            self._console.print("; ".join(lines), soft_wrap=True)

@@ -68,9 +68,9 @@ def command(
 
 
 def _print_fields(collection: str, as_json: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from ionsieve.workflows.cli.printing import console
     from ionsieve.workflows.results.presentation import describe_fields
 
     rows = describe_fields(collection)
@@ -82,7 +82,7 @@ def _print_fields(collection: str, as_json: bool) -> None:
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*row.values())
-    Console().print(table)
+    console().print(table)
 
 
 def _print_csv(rows: list[dict[str, Any]], collection: str, columns: list[str] | None) -> None:
@@ -107,9 +107,8 @@ def _cell(value: Any) -> Any:
 def _print_table(
     rows: list[dict[str, Any]], collection: str, columns: list[str] | None, total: int
 ) -> None:
-    from rich.console import Console
-
+    from ionsieve.workflows.cli.printing import console
     from ionsieve.workflows.results.presentation import result_table
 
     table = result_table(rows, collection=collection, columns=columns, total=total)
-    Console().print(table)
+    console().print(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ionsieve.errors import InputError, IonSieveError
+from ionsieve.workflows.cli.numbers import NOT_NEGATIVE, POSITIVE, SEED, Number
 
 if TYPE_CHECKING:
     from ionsieve.ewald import EnergyHistogram, Ranking, SolidSolution
+
+#: Of the progress bar.
+_BAR_STEPS = 10_000
 
 
 @click.command(name="rank")
@@ -23,18 +28,66 @@ if TYPE_CHECKING:
 @click.option("--replace", multiple=True, metavar="SITE=SPECIES:N", help="N ions in the supercell.")
 @click.option("--vacate", multiple=True, metavar="SITE:N", help="Vacancies in the supercell.")
 @click.option("--insert", multiple=True, metavar="SPECIES:N", help="Extra ions on voids.")
-@click.option("--charges", default="", metavar="SPECIES...", help="Such as 'Na+ Sb5+ S2-'.")
-@click.option("--top", default=5, show_default=True, help="Arrangements to return.")
+@click.option(
+    "--charges",
+    default="",
+    metavar="SPECIES...",
+    help="Such as 'Na+ Sb5+ S2-'; V1=V4+ for one site.",
+)
+@click.option("--block", help="Data block of a CIF that has several.")
+@click.option(
+    "--symmetry-tolerance",
+    type=Number(0, 0.5),
+    default=0.05,
+    show_default=True,
+    help="Atoms of a CIF this near to a symmetry element are moved onto it, Angstrom.",
+)
+@click.option(
+    "--top", type=click.IntRange(1), default=5, show_default=True, help="Arrangements to return."
+)
 @click.option(
     "--method",
     type=click.Choice(["auto", "exhaustive", "bound", "anneal"]),
     default="auto",
     show_default=True,
 )
-@click.option("--seconds", type=float, help="Time budget.  [default: 60 with auto]")
-@click.option("--seed", default=0, show_default=True, help="Seed of the annealing.")
-@click.option("--symprec", default=0.01, show_default=True, help="Symmetry tolerance, Angstrom.")
-@click.option("--min-distance", type=float, help="From an extra ion to any other, Angstrom.")
+@click.option("--seconds", type=POSITIVE, help="Time budget.  [default: 60 with auto]")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the annealing.")
+@click.option(
+    "--symprec",
+    type=Number(0, 1, min_open=True),
+    default=0.01,
+    show_default=True,
+    help="Symmetry tolerance, Angstrom.",
+)
+@click.option("--min-distance", type=NOT_NEGATIVE, help="From an extra ion to any other, Angstrom.")
+@click.option(
+    "--interstitial-site",
+    "interstitial_sites",
+    multiple=True,
+    metavar="'X Y Z'",
+    help="Fractional, instead of the voids found; completed by symmetry.",
+)
+@click.option(
+    "--arrange",
+    multiple=True,
+    metavar="SITES=SPECIES:N",
+    help="One sublattice of several sites, such as Li1+Li2+voids=Li+:40.",
+)
+@click.option(
+    "--occupancy-tolerance",
+    type=Number(0, 1),
+    default=0.05,
+    show_default=True,
+    help="How far occupancies may be changed to make whole numbers of ions; 0 takes whole ones.",
+)
+@click.option(
+    "--min-site-distance",
+    type=NOT_NEGATIVE,
+    default=1.0,
+    show_default=True,
+    help="Sites closer than this are never filled at once, Angstrom.",
+)
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="File to resume from.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for structure files.")
 @click.option(
@@ -44,8 +97,9 @@ if TYPE_CHECKING:
 def command(parent: Path, **options: Any) -> None:
     """Rank every arrangement of one solid solution by its point-charge energy.
 
-    PARENT is a CIF or any structure file with oxidation states. Partially occupied sites are
-    arranged as they are; SITE is an element, a species or the label of a crystallographic site.
+    PARENT is a CIF or any structure file; oxidation states that it lacks are guessed, and the guess
+    is told. Partially occupied sites are arranged as they are; SITE is an element, a species or the
+    label of a crystallographic site.
 
     \b
     Examples:
@@ -78,19 +132,33 @@ def command(parent: Path, **options: Any) -> None:
 
 def _rank(parent: Path, options: dict[str, Any], comm: Any) -> tuple[Ranking, SolidSolution]:
     from ionsieve.ewald import SolidSolution, rank
-    from ionsieve.ewald.structure_files import read_parent
+    from ionsieve.workflows.planning.crystal_file import read_crystal
 
     if options["histogram"] and options["out"] is None:
         raise InputError("--histogram writes files: name their folder with --out")
+    crystal = read_crystal(
+        parent, options["charges"].split(), options["block"], options["symmetry_tolerance"]
+    )
+    is_root = comm is None or comm.Get_rank() == 0
+    if is_root:
+        for note in crystal.notes:
+            click.echo(f"note: {note}", err=True)
     space = SolidSolution.from_structure(
-        read_parent(parent, options["charges"].split()),
+        crystal.structure,
         _supercell(options["supercell"]),
         replace=_replacements(options["replace"]),
         vacate=_counts(options["vacate"], "--vacate", "Na:2"),
         insert=_counts(options["insert"], "--insert", "Na+:2"),
         min_distance=options["min_distance"],
+        interstitial_sites=_points(options["interstitial_sites"]),
         symprec=options["symprec"],
+        arrange=_groups(options["arrange"]),
+        occupancy_tolerance=options["occupancy_tolerance"],
+        min_site_distance=options["min_site_distance"],
     )
+    if is_root:
+        for note in space.remarks:
+            click.echo(f"note: {note}", err=True)
     report, close = _progress_bar(space, comm)
     try:
         ranking = rank(
@@ -143,35 +211,52 @@ def _replacements(texts: tuple[str, ...]) -> dict[str, dict[str, int]]:
     return replace
 
 
+def _groups(texts: tuple[str, ...]) -> dict[str, dict[str, int]]:
+    groups: dict[str, dict[str, int]] = {}
+    for text in texts:
+        pair, count = _split_count(text, "--arrange", "Li1+Li2=Li+:40")
+        sites, equals, species = (part.strip() for part in pair.partition("="))
+        if not equals:
+            raise InputError(f"--arrange '{text}': write it as Li1+Li2=Li+:40")
+        groups.setdefault(sites, {})[species] = count
+    return groups
+
+
+def _points(texts: tuple[str, ...]) -> list[list[float]] | None:
+    points = []
+    for text in texts:
+        try:
+            point = [float(part) for part in re.split(r"[\s,]+", text.strip())]
+        except ValueError:
+            point = []
+        if len(point) != 3:
+            raise InputError(f"--interstitial-site '{text}': give three fractional coordinates")
+        points.append(point)
+    return points or None
+
+
 def _progress_bar(
     space: SolidSolution, comm: Any
 ) -> tuple[Callable[[Any], None] | None, Callable[[], None]]:
     """Return what shows the progress of a search on stderr, and what ends it."""
     if not sys.stderr.isatty() or (comm is not None and comm.Get_rank() > 0):
         return None, lambda: None
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:.2f} %"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
+    # click's bar counts whole steps; it needs nothing but click.
+    bar = click.progressbar(
+        length=_BAR_STEPS, label="ranking", file=sys.stderr, item_show_func=_as_it_is
     )
-    task = bar.add_task("ranking", total=1.0)
-    bar.start()
+    start = time.monotonic()
 
     def report(progress: Any) -> None:
-        elapsed = max(bar.tasks[0].elapsed or 0.0, 1e-6)
-        bar.update(
-            task,
-            completed=progress.n_covered / space.n_arrangements,
-            description=f"{progress.n_evaluated / elapsed:.3g} arrangements/s",
-        )
+        elapsed = max(time.monotonic() - start, 1e-6)
+        done = int(_BAR_STEPS * progress.n_covered // space.n_arrangements)
+        bar.update(done - bar.pos, f"{progress.n_evaluated / elapsed:.3g} arrangements/s")
 
-    return report, bar.stop
+    return report, bar.render_finish
+
+
+def _as_it_is(item: str | None) -> str | None:
+    return item
 
 
 def _print(ranking: Ranking) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from ionsieve.errors import InputError
+
 
 @click.command(name="report")
 @click.argument("screening", type=click.Path(path_type=Path))
@@ -34,9 +36,24 @@ def command(screening: Path, output: Path | None, as_json: bool) -> None:
 
     settings = read_screening(screening)
     results, _ = open_results(settings)
-    path = write_report(results, output or report_path(settings))
+    output = output or report_path(settings)
+    _check_target(output)
+    path = write_report(results, output)
     if as_json:
         stages = [asdict(count) for count in results.counts()]
         click.echo(json.dumps({"report": str(path), "stages": stages}))
     else:
         click.echo(path)
+
+
+def _check_target(path: Path) -> None:
+    """Refuse to overwrite what is no report: a wrong -o might name an input."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name the file to write with -o")
+    if path.exists():
+        with path.open("rb") as file:
+            start = file.read(1000).lstrip().lower()
+        if start and not start.startswith(b"<!doctype html"):
+            raise InputError(f"{path} exists and is no report; give another name with -o")
+    elif not path.absolute().parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}; make it, or correct -o")

@@ -75,31 +75,35 @@ def _outcome(result: RunResult, report: Path) -> dict[str, object]:
 def _print_outcome(
     path: Path, settings: Screening, result: RunResult, results: Results, report: Path
 ) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
+    from ionsieve.workflows.cli.printing import console, marked
     from ionsieve.workflows.results.presentation import result_table
 
-    console = Console(highlight=False, soft_wrap=True)
+    out = console()
     if result.lost:
-        console.print(
+        out.print(
             f"{len(result.lost)} results that had been computed were no longer in the store; "
-            "they were computed again."
+            "they were computed again.",
+            soft_wrap=True,
+        )
+    if result.damaged_queue is not None:
+        out.print(
+            f"The job queue could not be read and was begun anew; it is kept as "
+            f"{result.damaged_queue}. Nothing that is stored was repeated.",
+            soft_wrap=True,
         )
     page = results.find(sort="-passed,-sigma_long_s_cm", limit=20)
     title = f"{settings.name}: ranked conductors"
-    Console().print(result_table(page.rows, title=title, total=page.total))
+    out.print(result_table(page.rows, title=title, total=page.total))
     failed = [status for status in result.statuses if status.state == "failed"]
     for status in failed:
         folder = f" ({status.failed_folder})" if status.failed_folder else ""
-        console.print(
-            Text("failed ", style="red"),
-            Text(f"{status.stage} {status.label}: {status.error}{folder}"),
-        )
+        words = f" {status.stage} {status.label}: {status.error}{folder}"
+        out.print(marked(("failed", "red"), words), soft_wrap=True)
     if failed:
-        console.print(f"Try them again: ionsieve run {path} --retry-failed")
-    console.print(f"Report: {report}")
-    console.print(
+        out.print(f"Try them again: ionsieve run {path} --retry-failed", soft_wrap=True)
+    out.print(f"Report: {report}", soft_wrap=True)
+    out.print(
         f"Query:  ionsieve query {path} --where "
-        "'sigma_long_s_cm > 1e-3 and passed' --sort -sigma_long_s_cm"
+        "'sigma_long_s_cm > 1e-3 and passed' --sort -sigma_long_s_cm",
+        soft_wrap=True,
     )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ionsieve.workflows.cli.numbers import Number
+
 if TYPE_CHECKING:
     from ionsieve.workflows.runners.fireworks.submit import Submission
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--watch", is_flag=True, help="Submit what follows as results come, to the end.")
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.1),
+    type=Number(min=0.1, max=86_400),
     default=60.0,
     show_default=True,
     help="Seconds between two looks with --watch.",
@@ -44,9 +46,8 @@ def command(
       ionsieve submit screening.yaml --dry-run
       ionsieve submit screening.yaml --watch
     """
-    from rich.console import Console
-
     from ionsieve.errors import InputError
+    from ionsieve.workflows.cli.printing import console, marked
     from ionsieve.workflows.cli.progress import FunnelProgress
     from ionsieve.workflows.runners.fireworks.submit import Submitter
     from ionsieve.workflows.settings.reading import read_screening
@@ -56,11 +57,11 @@ def command(
     settings = read_screening(screening)
     submitter = Submitter(settings)
     if not watch:
-        with Console(stderr=True).status("Submitting") as shown:
+        with console(stderr=True).status("Submitting") as shown:
             submission = submitter.submit(
                 retry_failed=retry_failed,
                 dry_run=dry_run,
-                on_added=lambda new: shown.update(f"Submitted {new.stage} {new.label}"),
+                on_added=lambda new: shown.update(marked(f"Submitted {new.stage} {new.label}")),
             )
         _show(submission, submitter.queue.store, dry_run, as_json)
         return
@@ -75,22 +76,23 @@ def _show(submission: Submission, store: str, dry_run: bool, as_json: bool) -> N
     if as_json:
         click.echo(json.dumps({"dry_run": dry_run, "store": store, **_outcome(submission)}))
         return
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from ionsieve.workflows.cli.printing import console
+
+    out = console()
     verb = "Would submit" if dry_run else "Submitted"
     table = Table("flow", "jobs", "first job", "resources", title=f"{verb} {len(submission.added)}")
     for row in _outcome(submission)["added"]:
         asked = ", ".join(f"{key} {value}" for key, value in row["resources"].items())
         table.add_row(f"{row['stage']} {row['label']}", str(row["n_jobs"]), row["size"], asked)
     if submission.added:
-        console.print(table)
+        out.print(table)
     counts = Counter(status.state for status in submission.statuses)
     parts = [f"{counts[s]} {s}" for s in ("waiting", "running", "completed", "failed")]
-    console.print(f"{verb} {len(submission.added)} flows; " + ", ".join(parts))
+    out.print(f"{verb} {len(submission.added)} flows; " + ", ".join(parts))
     if submission.rerun:
-        console.print(f"Run again: fireworks {', '.join(map(str, submission.rerun))}")
+        out.print(f"Run again: fireworks {', '.join(map(str, submission.rerun))}")
 
 
 def _outcome(submission: Submission) -> dict[str, Any]:

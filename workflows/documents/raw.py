@@ -71,6 +71,9 @@ class MotherDocument(Document):
     source_file: str
     source_block: str = Field("", description="data block of the CIF")
     database_code: str | None = Field(None, description="ICSD or COD number given in the file")
+    notes: list[str] = Field(
+        default_factory=list, description="what was guessed or changed in reading the file"
+    )
 
 
 class RejectedMother(Document):

@@ -200,6 +200,11 @@ class DynamicsStage(Stage):
         schedule = Schedule.of(settings, settings.stop_early)
         return run, schedule, follow_run(case, run, schedule, self.gate(case.screening))
 
+    def runs(self, case: Case) -> list[tuple[Run, Course]]:
+        """Return the one run, and how it went."""
+        run, _, course = self.course(case)
+        return [(run, course)]
+
     def look(self, case: Case) -> Outcome:
         """Return the look that ended the run, or ask for the next one."""
         run, schedule, course = self.course(case)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import scipy.constants as const
 from jobflow import CURRENT_JOB, Flow, job
 from pydantic import BaseModel
-from pymatgen.phonon.bandstructure import PhononBandStructureSymmLine
 
 from ionsieve.workflows.backends.registry import get_backend
 from ionsieve.workflows.documents.collections import column
@@ -26,6 +25,10 @@ from ionsieve.workflows.funnel.stage import (
 )
 from ionsieve.workflows.settings.identity import settings_hash
 from ionsieve.workflows.settings.schema import Screening
+
+if TYPE_CHECKING:
+    # pymatgen's phonons bring matplotlib along.
+    from pymatgen.phonon.bandstructure import PhononBandStructureSymmLine
 
 
 @job(output_schema=PhononDocument)

@@ -81,8 +81,8 @@ class RankStage(Stage):
             ewald=case.screening.ewald,
             launcher=compute.mpi_launcher.format(ranks=n_ranks) if n_ranks > 1 else "",
         )
-        tags = self.tags(case, key)
-        ranking = tags.record(rank_arrangements(task), RankingDocument, size="ranking")
+        tags = self.tags(case, settings_hash(key, case.screening.ewald.keep))
+        ranking = tags.record(rank_arrangements(task), RankingDocument, key, size="ranking")
         return Flow([ranking], name=f"rank {candidate.composition.composition_id}")
 
     def row(self, case: Case, outcome: Outcome) -> dict[str, Any]:

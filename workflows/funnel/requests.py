@@ -46,7 +46,7 @@ class Tags:
     stage, priority
         The stage's.
     key
-        Of the document that a flow makes.
+        Of the flow, and of the document it makes unless `record` is given another.
     size
         Of its calculations.
     labels
@@ -85,6 +85,7 @@ class Tags:
                 "screening": self.screening.name,
                 "stage": self.stage,
                 "key": key or self.key,
+                "flow_key": self.key,
                 "document": document.__name__ if document else "",
                 **self.labels,
             },

@@ -43,7 +43,8 @@ DEFAULT_COLUMNS: dict[str, tuple[str, ...]] = {
 def _conductor_model(columns: tuple[type[BaseModel], ...]) -> type[BuiltDocument]:
     model: Any = create_model(
         "BuiltConductor",
-        __base__=(ConductorFields, *columns),
+        # Pydantic takes the fields of the last base first.
+        __base__=(*reversed(columns), ConductorFields),
         __module__=__name__,
         __doc__="Everything known of one composition that reached the first gate.",
     )

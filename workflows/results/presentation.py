@@ -173,8 +173,8 @@ def result_table(
     for name in names:
         heading, unit, form = printed_as(model, name)
         justify = "right" if form or name in numbers else "left"
-        heading = f"{heading}\n[dim]{unit}[/dim]" if unit else heading
-        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+        words = Text.assemble(heading, "\n", (unit, "dim")) if unit else Text(heading)
+        table.add_column(words, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for row in rows:
         # Text, not markup: a cell may hold brackets.
         table.add_row(*(Text(shown(row, model, name)) for name in names))

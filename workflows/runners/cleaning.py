@@ -80,9 +80,11 @@ def clean(screening: ScreeningFile, results: Results) -> Removable:
 def _delete(folders: Sequence[Path]) -> None:
     for folder in folders:
         shutil.rmtree(folder)
-    for folder in {folder.parent for folder in folders}:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+    # The folders of a composition and of a stage, where nothing is left in them.
+    for above in (0, 1):
+        for parent in {folder.parents[above] for folder in folders}:
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
 
 
 def _size(folder: Path) -> int:

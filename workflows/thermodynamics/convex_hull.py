@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 from pymatgen.core.composition import Composition
 
 from ionsieve.errors import IonSieveError
@@ -21,6 +20,9 @@ from ionsieve.workflows.documents.raw import (
     Provenance,
 )
 from ionsieve.workflows.thermodynamics.competing_phases import elements_of, lacking_elements
+
+if TYPE_CHECKING:
+    from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 
 #: Parts of a decomposition below this atomic fraction are numerical noise.
 _SMALLEST_FRACTION = 1e-8
@@ -115,12 +117,17 @@ def _phase_diagram(
             f"{material.composition} can't be built; repeat the failed phase or add a CIF file "
             "of the element to hull.phases"
         )
+    # Imported when a hull is needed: it brings plotly and matplotlib.
+    from pymatgen.analysis.phase_diagram import PhaseDiagram
+
     return PhaseDiagram(
         [_entry(phase.formula, phase.energy_ev_atom, phase.phase_id) for phase in within]
     )
 
 
 def _entry(formula: str, energy_ev_atom: float, name: str) -> PDEntry:
+    from pymatgen.analysis.phase_diagram import PDEntry
+
     composition = Composition(formula)
     return PDEntry(composition, energy_ev_atom * composition.num_atoms, name=name)
 

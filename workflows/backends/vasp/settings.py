@@ -10,6 +10,7 @@ from pydantic import field_validator
 
 from ionsieve.workflows.settings.backend_section import BackendSection
 from ionsieve.workflows.settings.roles import setting
+from ionsieve.workflows.settings.section import Command
 
 #: INCAR tags that say how the work is shared out, not what is computed.
 HOW_IT_RUNS = frozenset(
@@ -28,8 +29,6 @@ HOW_IT_RUNS = frozenset(
         "SYSTEM",
     }
 )
-#: Tags that each stage sets for its calculations; one value for all would break most of them.
-_OF_THE_STAGES = frozenset({"IBRION", "NBLOCK", "NSW", "POTIM", "RANDOM_SEED", "TEBEG", "TEEND"})
 
 
 class VaspSettings(BackendSection):
@@ -38,8 +37,8 @@ class VaspSettings(BackendSection):
     name: str = setting(
         "computes", "vasp", "vasp, or mock_vasp: a classical stand-in that needs no VASP"
     )
-    vasp_cmd: str = setting("runs", "vasp_std", "command line of VASP, with its MPI launcher")
-    vasp_gamma_cmd: str = setting("runs", "vasp_gam", "command line for Gamma-only runs")
+    vasp_cmd: Command = setting("runs", "vasp_std", "command line of VASP, with its MPI launcher")
+    vasp_gamma_cmd: Command = setting("runs", "vasp_gam", "command line for Gamma-only runs")
     incar: dict[str, Any] = setting(
         "computes",
         description="INCAR tags to override, in all calculations",
@@ -49,15 +48,12 @@ class VaspSettings(BackendSection):
     @field_validator("incar")
     @classmethod
     def _check_tags(cls, tags: dict[str, Any]) -> dict[str, Any]:
-        checked: dict[str, Any] = {}
-        for name, value in tags.items():
-            tag = name.strip().upper()
-            if tag in checked:
-                raise ValueError(f"{tag} is given twice; keep one of them")
-            if tag in _OF_THE_STAGES:
-                raise ValueError(f"{tag} is set by each stage for its calculations; remove it")
-            checked[tag] = value
-        return checked
+        if tags:
+            # pymatgen takes a second to import, and most files override nothing.
+            from ionsieve.workflows.settings.incar import check_incar
+
+            check_incar(tags)
+        return tags
 
 
 @dataclass(frozen=True)
