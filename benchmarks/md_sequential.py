@@ -1,7 +1,7 @@
 """What the funnel's looks at a run cost and save, against one look at the set length.
 
 Each material conducts at a known rate. The long gate asks for a conductivity; with the funnel's own
-rule (``workflows/funnel/run_length.py``) a run ends once the whole 95 % interval lies on one side
+rule (``workflows/funnel/schedule.py``) a run ends once the whole 95 % interval lies on one side
 of the limit, and is extended to twice its set length while the gate is undecided. Wrong answers are
 counted on materials whose true conductivity is at least 1.5 times off the limit, among runs that
 got an answer: an undecided run does not pass, and says so.
@@ -19,8 +19,8 @@ import numpy as np
 import synthetic
 
 from ionsieve.md_analysis import Trajectory, TransportResult, analyze
-from ionsieve.md_analysis.diagnosis import LongGate
-from ionsieve.workflows.funnel.run_length import Schedule, end_reason, is_settled
+from ionsieve.workflows.funnel.gates import LongGate, Measured, is_settled
+from ionsieve.workflows.funnel.schedule import Schedule, end_reason
 from ionsieve.workflows.settings.schema import LongMD
 
 LIMIT = 0.02  # Angstrom^2/ps
@@ -78,10 +78,23 @@ class Material:
             low, high = result.diffusivity_ci95_cm2_s
             sigma_per_d = result.sigma_ne_ci95_s_cm[1] / high
             gate = LongGate(LIMIT * 1e-4 * sigma_per_d, SETTINGS.max_relative_error)
-            decision = gate.decide(result)
-            reason = end_reason(schedule, n_done, decision, is_settled(result, decision, gate))
+            measured = _measured(result)
+            decision = gate.decide(measured)
+            reason = end_reason(schedule, n_done, decision, is_settled(measured, decision, gate))
         holds = low <= self._truth_cm2_s <= high
         return Ended(length_ps, decision.passed, decision.action != "extend", holds)
+
+
+def _measured(result: TransportResult) -> Measured:
+    return Measured(
+        verdict=result.verdict,
+        reasons=tuple(result.reasons),
+        temperature_k=600.0,
+        length_ps=result.n_frames * result.timestep_fs / 1e3,
+        sigma_ne_s_cm=result.sigma_ne_s_cm,
+        sigma_ne_ci95_s_cm=result.sigma_ne_ci95_s_cm,
+        relative_error=result.relative_error,
+    )
 
 
 def row(name: str, ratio: float, make: Make, seeds: int) -> tuple[list[Ended], str]:

@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 
 from ionsieve.workflows.report.figures import correlation_figure, funnel_figure
-from ionsieve.workflows.report.page import read_results
-from ionsieve.workflows.settings.reading import read_screening
+from ionsieve.workflows.report.page import read_contents
+from ionsieve.workflows.results.handle import Results
 
 IMAGES = Path(__file__).parent / "images"
 
 
 def main(path: str) -> None:
     """Write funnel.png and short_vs_long.png."""
-    results = read_results(read_screening(path))
+    results = read_contents(Results.open(path))
     IMAGES.mkdir(exist_ok=True)
     funnel = funnel_figure(
         results.counts, len(results.accepted), len(results.rejected), results.log10_arrangements

@@ -432,21 +432,60 @@ class Imagined:
         document = concluded(case.candidate.subject, key, runs, [e.uuid for e in entries])
         return self.writer.write(document, "conductor", key)
 
+    def steps(self, same_numbers=False):
+        """Return stage -> what writes its documents for a composition.
+
+        Parameters
+        ----------
+        same_numbers
+            All are good conductors, found so at the first look.
+        """
+        draw = self.random.normal
+
+        def dynamics(composition, stage):
+            sigma = 5e-3 if same_numbers else float(10 ** (truth(composition) + draw(0.05, 0.12)))
+            self.transport(composition, stage, sigma, max_looks=1 if same_numbers else 99)
+
+        @functools.cache
+        def truths():
+            return {c.composition_id: draw(-2.7, 0.5) for c in self.document.compositions}
+
+        def truth(composition):
+            return truths()[composition.composition_id]
+
+        return {
+            "rank": self.rank,
+            "relax": self.relax,
+            "hull": lambda c: self.hull(c, float(self.random.gamma(2.0, 0.03))),
+            "short_md": lambda c: dynamics(c, "short_md"),
+            "long_md": lambda c: dynamics(c, "long_md"),
+            "conductor": self.conclude,
+        }
+
+    def is_open(self, composition, stage):
+        """Return whether a stage of a composition asks for something."""
+        outcome = self.case(composition).outcomes.get(stage)
+        return outcome is not None and outcome.state == "open"
+
     def run(self, n=None):
         """Take the first ``n`` compositions as far as their numbers let them go."""
         self.plan()
         self.phases()
+        steps = self.steps()
         for composition in self.document.compositions[:n]:
-            self.rank(composition)
-            self.relax(composition)
-            self.hull(composition, float(self.random.gamma(2.0, 0.03)))
-            truth = 10 ** self.random.normal(-2.7, 0.5)
-            for stage, off, error in (("short_md", 0.1, 0.15), ("long_md", 0.0, 0.1)):
-                sigma = float(truth * 10 ** self.random.normal(off, error))
-                if stage in self.case(composition).outcomes:
-                    self.transport(composition, stage, sigma)
-            if "conductor" in self.case(composition).outcomes:
-                self.conclude(composition)
+            for stage, step in steps.items():
+                if self.is_open(composition, stage):
+                    step(composition)
+
+    def run_together(self, between):
+        """Take all compositions through one step after the other; ``between`` follows each."""
+        refresh, self.funnel.records.refresh = self.funnel.records.refresh, lambda: None
+        for stage, step in self.steps(same_numbers=True).items():
+            for composition in self.document.compositions:
+                if self.is_open(composition, stage):
+                    step(composition)
+            between()
+            refresh()
 
 
 def is_close(left, right):

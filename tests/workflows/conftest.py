@@ -38,6 +38,7 @@ def candidate(structure):
             oxidation_source="file",
             source_file="NaCl.cif",
         ),
+        mother_key="key",
         composition=CompositionDocument(
             composition_id="NaCl_none",
             mother_id="NaCl",

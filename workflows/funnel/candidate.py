@@ -35,10 +35,17 @@ class Subject(Document):
 
 @dataclass(frozen=True)
 class Candidate:
-    """One composition with its mother and the settings of its screening."""
+    """One composition with its mother and the settings of its screening.
+
+    Attributes
+    ----------
+    mother_key
+        From `mother_key`: once per mother, as hashing a structure takes longer than all the rest.
+    """
 
     screening: Screening
     mother: MotherDocument
+    mother_key: str
     composition: CompositionDocument
 
     @property
@@ -63,6 +70,11 @@ class Candidate:
             "composition_id": self.composition.composition_id,
             "mother_id": self.mother.mother_id,
         }
+
+
+def mother_key(mother: MotherDocument) -> str:
+    """Return the identity of a mother: a hash of its structure."""
+    return settings_hash("mother", mother.structure)
 
 
 def energy_key(screening: Screening) -> str:

@@ -10,7 +10,7 @@ from pymatgen.core import Structure
 from ionsieve.errors import InputError
 from ionsieve.workflows.documents.flows import FlowStatus, NewFlow
 from ionsieve.workflows.documents.raw import PlanDocument
-from ionsieve.workflows.funnel.candidate import Candidate
+from ionsieve.workflows.funnel.candidate import Candidate, mother_key
 from ionsieve.workflows.funnel.phases import PhaseBook, phase_requests
 from ionsieve.workflows.funnel.progress import follow
 from ionsieve.workflows.funnel.records import Records
@@ -64,10 +64,10 @@ class Funnel:
     @cached_property
     def cases(self) -> dict[str, Case]:
         """Composition id -> what is known of it; up to date after `follow`."""
-        mothers = {mother.mother_id: mother for mother in self.plan.mothers}
+        mothers = {mother.mother_id: (mother, mother_key(mother)) for mother in self.plan.mothers}
         return {
             composition.composition_id: Case(
-                Candidate(self.screening, mothers[composition.mother_id], composition),
+                Candidate(self.screening, *mothers[composition.mother_id], composition),
                 self.records,
                 self.phases,
             )

@@ -108,7 +108,7 @@ class HullStage(Stage):
         """Return the hull energy with all phases there are now, once none is outstanding."""
         formula = case.candidate.composition.formula
         entries = case.phases.within(formula)
-        stored = stored_phases(case.phases, case.records)
+        stored = stored_phases(entries, case.records)
         lacking = [entry for entry in entries if entry.key not in stored]
         failures = {entry.phase_id: case.records.failure(entry.key) for entry in lacking}
         outstanding = [name for name, failure in failures.items() if failure is None]

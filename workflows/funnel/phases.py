@@ -161,9 +161,9 @@ def phase_requests(
     ]
 
 
-def stored_phases(book: PhaseBook, records: Records) -> dict[str, Entry]:
-    """Return key -> document of the phases that are stored."""
-    found = {e.key: records.newest(PhaseDocument, e.key) for e in book.document.phases}
+def stored_phases(phases: Sequence[PhaseEntry], records: Records) -> dict[str, Entry]:
+    """Return key -> document of those of some phases that are stored."""
+    found = {phase.key: records.newest(PhaseDocument, phase.key) for phase in phases}
     return {key: entry for key, entry in found.items() if entry is not None}
 
 

@@ -54,7 +54,7 @@ class RankStage(Stage):
         candidate = case.candidate
         return settings_hash(
             self.name,
-            candidate.mother.structure,
+            candidate.mother_key,
             candidate.composition.model_dump(mode="json", exclude=_DERIVED),
             fields_with(case.screening.ewald, "computes"),
         )

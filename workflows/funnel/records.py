@@ -76,10 +76,13 @@ class Records:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read what was stored since the last time."""
+        """Read what was stored since the last time; failures anew, as others may forget them."""
+        for known in [known for known in self._found if known[0] == FailureDocument.__name__]:
+            del self._found[known]
         for document, names in self._fields.items():
             criteria: dict[str, Any] = {"metadata.document": document}
-            if since := self._last.get(document, 0):
+            since = self._last.get(document, 0)
+            if since and document != FailureDocument.__name__:
                 criteria["sequence"] = {"$gt": since}
             found = self._store.query(
                 criteria,

@@ -37,12 +37,16 @@ def titles() -> dict[str, str]:
 
 
 def record_fields() -> dict[str, tuple[str, ...]]:
-    """Return class of documents -> fields that the stages read along."""
+    """Return class of documents -> fields that the stages read along.
+
+    With the provenance of what people see: beside a run's curves it is small.
+    """
     fields: dict[str, tuple[str, ...]] = {
-        PhaseDocument.__name__: phases.SCALARS,
+        PhaseDocument.__name__: (*phases.SCALARS, "provenance"),
         SegmentDocument.__name__: SEGMENT_SCALARS,
     }
     for stage in FUNNEL:
         name = stage.document.__name__
-        fields[name] = tuple(dict.fromkeys((*fields.get(name, ()), *stage.scalars)))
+        known = fields.get(name, ())
+        fields[name] = tuple(dict.fromkeys((*known, *stage.scalars, "provenance")))
     return fields

@@ -176,6 +176,7 @@ def render(results: Contents) -> str:
         failed_phases=[phase for phase in results.phases if phase["state"] == "failed"],
         unfinished=sum(count.running + count.waiting for count in results.counts),
         limits=gate_limits(results),
+        unknown_passed=sum(d["hull_verdict"] == "unknown" for d in results.passed),
         unknown_hulls=sum(d["hull_verdict"] == "unknown" for d in results.conductors),
         within_hull=sum(d["hull_verdict"] == "passed" for d in results.conductors),
         temperatures=_temperatures(results.conductors),
@@ -273,8 +274,10 @@ def _figures(results: Contents) -> dict[str, str]:
 def gate_limits(results: Contents) -> str:
     """Return the gates' limits in words; they are those that the rows were judged by."""
     screening = results.screening
+    phonons = f"no mode below {screening.phonons.min_frequency_thz:g} THz, "
     return (
         f"at most {1e3 * screening.hull.max_e_hull_ev_atom:.0f} meV/atom above the hull, "
+        f"{phonons if screening.phonons.enabled else ''}"
         f"{significant(1e3 * screening.short_md.min_sigma_s_cm)} mS/cm at 300 K still possible "
         "after the short run, and at least "
         f"{significant(1e3 * screening.long_md.min_sigma_s_cm)} mS/cm in the long run"

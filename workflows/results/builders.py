@@ -78,7 +78,7 @@ def documents_of(
     Parameters
     ----------
     full
-        Also what has to be loaded: structures, and where each number comes from.
+        Also what has to be loaded: structures.
     """
     items = list(items)
     outputs = _loaded(funnel, items) if full else {}
@@ -87,15 +87,13 @@ def documents_of(
     for item in items:
         extra: Mapping[str, Any] = {}
         if full and item.finish is not None:
-            extra = item.finish({name: outputs[entry] for name, entry in item.sources.items()})
+            extra = item.finish({name: outputs[item.sources[name]] for name in item.loads})
         document = model(
             document_id=f"{funnel.screening.name}/{item.key}",
             screening=funnel.screening.name,
             last_updated=max((e.completed_at for e in item.sources.values()), default=""),
             source_hash=item.digest(),
-            provenance={
-                name: _source(entry, outputs.get(entry, {})) for name, entry in item.sources.items()
-            },
+            provenance={name: _source(entry) for name, entry in item.sources.items()},
             **item.fields,
             **extra,
         )
@@ -104,12 +102,11 @@ def documents_of(
 
 
 def _loaded(funnel: Funnel, items: Iterable[Item]) -> dict[Entry, dict[str, Any]]:
-    """Return the outputs that items need, with the provenance of all."""
+    """Return the outputs that items need."""
     wanted: dict[tuple[str, ...], set[Entry]] = {}
     for item in items:
-        for name, entry in item.sources.items():
-            fields = tuple(sorted({"provenance", *item.loads.get(name, ())}))
-            wanted.setdefault(fields, set()).add(entry)
+        for name, fields in item.loads.items():
+            wanted.setdefault(tuple(sorted(fields)), set()).add(item.sources[name])
     found: dict[Entry, dict[str, Any]] = {}
     for fields, entries in wanted.items():
         for entry, output in funnel.records.outputs(entries, fields).items():
@@ -117,8 +114,8 @@ def _loaded(funnel: Funnel, items: Iterable[Item]) -> dict[Entry, dict[str, Any]
     return {entry: found.get(entry, {}) for entries in wanted.values() for entry in entries}
 
 
-def _source(entry: Entry, output: Mapping[str, Any]) -> Source:
-    provenance = output.get("provenance") or {}
+def _source(entry: Entry) -> Source:
+    provenance = entry.output.get("provenance") or {}
     return Source(
         uuid=entry.uuid,
         index=entry.index,

@@ -154,7 +154,7 @@ class Results:
         return Page([{name: row.get(name) for name in names} for row in rows], len(found))
 
     def _all(self, collection: str, wanted: Sequence[str], used: str) -> list[dict[str, Any]]:
-        large = _LOADED_BY_COLLECTION.get(collection, set()) | {"provenance"}
+        large = _LOADED_BY_COLLECTION.get(collection, set())
         full = not wanted or any(name in wanted or name in used for name in large)
         key = (collection, full)
         if key not in self._documents:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ionsieve.errors import InputError
 from ionsieve.workflows.results.handle import Results
-from ionsieve.workflows.runners.local.lock import is_driven
+from ionsieve.workflows.runners.local.lock import is_driven, sole_driver
 from ionsieve.workflows.runners.local.queue import JobQueue
 from ionsieve.workflows.runners.work import queue_path
 from ionsieve.workflows.settings.schema import ScreeningFile
@@ -69,14 +70,21 @@ def clean(screening: ScreeningFile, results: Results) -> Removable:
     if is_driven(path):
         raise InputError(f"{path.parent}: a run is going on here; clean when it has ended")
     removable = removable_folders(screening, results)
-    for folder in removable.folders:
+    if removable.folders:
+        # No run begins meanwhile.
+        with sole_driver(path):
+            _delete(removable.folders)
+    return removable
+
+
+def _delete(folders: Sequence[Path]) -> None:
+    for folder in folders:
         shutil.rmtree(folder)
     # The folders of a composition and of a stage, where nothing is left in them.
-    for above in (1, 2):
-        for folder in {folder.parents[above - 1] for folder in removable.folders}:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
-    return removable
+    for above in (0, 1):
+        for parent in {folder.parents[above] for folder in folders}:
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
 
 
 def _size(folder: Path) -> int:

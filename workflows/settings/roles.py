@@ -12,6 +12,7 @@ A field that holds a section has no role of its own: its fields have theirs.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, Field
@@ -57,5 +58,10 @@ def leaves(model: type[BaseModel], start: str = "") -> Iterator[tuple[str, type[
 
 def fields_with(section: BaseModel, *roles: Role) -> dict[str, Any]:
     """Return the JSON values of a section's fields that have one of the roles."""
-    names = {name for name in type(section).model_fields if role_of(type(section), name) in roles}
-    return section.model_dump(mode="json", include=names)
+    return section.model_dump(mode="json", include=set(_names(type(section), roles)))
+
+
+@cache
+def _names(model: type[BaseModel], roles: tuple[Role, ...]) -> frozenset[str]:
+    # Asked for with every key of every composition.
+    return frozenset(name for name in model.model_fields if role_of(model, name) in roles)

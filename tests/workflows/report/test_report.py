@@ -265,7 +265,7 @@ def test_counts_of_every_stage(finished):
 
 
 passages = st.sampled_from(get_args(Passage))
-stages = [stage for stage in FUNNEL]
+stages = list(FUNNEL)
 
 
 @hypothesis_settings(max_examples=100, deadline=None)

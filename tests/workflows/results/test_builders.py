@@ -244,9 +244,11 @@ def test_failures_are_shown_where_they_happened_and_cleared(settings, job_store,
     assert (phase["state"], phase["reason"]) == ("failed", "static: no energy")
     failed = shown(settings, "arrangements")[f"{other.composition_id}/3"]
     assert (failed["energy_ev_atom"], failed["reason"]) == (None, "SCF diverged")
-    results = Results(settings, job_store)
-    results.funnel.forget_failures()
-    results.refresh()
+    watching = Results(settings, job_store)
+    assert watching.find("compositions", "state == 'failed'").total == 1
+    Results(settings, job_store).funnel.forget_failures()
+    watching.refresh()
+    assert watching.find("compositions", "state == 'failed'").total == 0
     assert shown(settings, "compositions")[name]["state"] == "ranked"
     assert "Na2S-Fm-3m" not in shown(settings, "phases")
 
@@ -265,28 +267,30 @@ def test_a_missing_element_makes_the_hull_wait_and_says_so(settings, job_store, 
 
 def test_two_screenings_with_overlapping_plans_share_a_store(settings, job_store, tmp_path, shown):
     first, second, third = compositions()[:3]
-    one = Imagined(
-        settings,
-        job_store,
-        imagined_plan=plan().model_copy(update={"compositions": [first, second]}),
-    )
-    one.run()
-    other = screening(tmp_path, name="another", hull={"max_e_hull_ev_atom": 1.0})
+    both = plan().model_copy(update={"compositions": [first, second]})
+    Imagined(settings, job_store, imagined_plan=both).run()
+    rules = [{"host": "Sb5+", "dopants": ["W6+", "Mo6+"]}]
+    other = screening(tmp_path, name="another", doping={"rules": rules})
     overlapping = plan().model_copy(update={"compositions": [second, third]})
-    two = Imagined(other, job_store, imagined_plan=overlapping)
-    two.plan()
-    # Equal plans have one key: the settings that plan are the same, as is what they are stored as.
-    assert len(shown(other, "compositions")) == 2
-    equal = screening(tmp_path, name="twin")
-    twin = Imagined(equal, job_store, imagined_plan=overlapping)
-    twin.plan()
-    assert set(shown(equal, "compositions")) == {second.composition_id, third.composition_id}
-    mine = shown(equal, "conductors")[second.composition_id]
-    shared = shown(other, "conductors")[second.composition_id]
-    for name in ("e_hull_ev_atom", "sigma_short_s_cm", "sigma_long_s_cm"):
-        assert mine[name] == shared[name]
-    assert mine["document_id"] == f"twin/{second.composition_id}"
-    assert third.composition_id not in shown(equal, "conductors")
+    Imagined(other, job_store, seed=9, imagined_plan=overlapping).run()
+    twin = screening(tmp_path, name="twin")
+    Imagined(twin, job_store, imagined_plan=both).plan()
+    wanted = {
+        "imagined": {first.composition_id, second.composition_id},
+        "another": {second.composition_id, third.composition_id},
+        "twin": {first.composition_id, second.composition_id},
+    }
+    rows = {}
+    for one in (settings, other, twin):
+        rows[one.name] = shown(one, "conductors")
+        assert set(shown(one, "compositions")) == set(rows[one.name]) == wanted[one.name]
+        for name, row in rows[one.name].items():
+            assert row["document_id"] == f"{one.name}/{name}"
+            assert row["screening"] == one.name
+    # The shared calculation is shared: the same jobs, whoever asked first.
+    shared = [row[second.composition_id] for row in rows.values()]
+    assert shared[0]["provenance"] == shared[1]["provenance"] == shared[2]["provenance"]
+    assert shared[0]["state"] == shared[1]["state"]
 
 
 def test_infinite_bounds_become_none(settings, job_store, imagined, shown):
