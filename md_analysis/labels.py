@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from ase.data import atomic_numbers
+from pymatgen.core.periodic_table import Element
 
 _LETTERS = re.compile(r"[A-Za-z]+")
 
@@ -16,7 +16,7 @@ ISOTOPES = {"D": 2.014, "T": 3.016}
 
 def is_element(symbol: str) -> bool:
     """Return whether a label is an element's symbol (or D, T)."""
-    return symbol in ISOTOPES or atomic_numbers.get(symbol, 0) > 0
+    return symbol in ISOTOPES or Element.is_valid_symbol(symbol)
 
 
 def element_of(label: str) -> str:

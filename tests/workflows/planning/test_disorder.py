@@ -9,7 +9,7 @@ from cif_text import cif
 from ionsieve.errors import InputError
 from ionsieve.workflows.planning.doping import solid_solution
 from ionsieve.workflows.planning.plan import make_plan
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.settings.schema import ScreeningFile
 
 ARGYRODITE = (
     "Li2 Li+ 0.3070 0.0251 0.6930 0.44",
@@ -49,7 +49,7 @@ def _plan(tmp_path, file, mobile, rules, n_ions, tolerance=0.3, **sections):
     sections = {name: dict(values) for name, values in sections.items()}
     doping = {"levels": ["1/4"], "rules": rules, **sections.pop("doping", {})}
     return make_plan(
-        Screening(
+        ScreeningFile(
             mobile_ion=mobile,
             mothers={"files": [file], "allow_disorder": True},
             doping=doping,
@@ -228,7 +228,7 @@ def test_other_mothers_go_on(tmp_path):
     (tmp_path / "broken.cif").write_text("data_x\n_cell_length_a 'open\n_atom_site_label Na1\n")
     _nasicon(tmp_path)
     plan = make_plan(
-        Screening(
+        ScreeningFile(
             mobile_ion="Na+",
             mothers={"files": ["*.cif"], "allow_disorder": True},
             doping={"levels": ["1/4"], "rules": [{"host": "Zr4+", "dopants": ["Nb5+"]}]},
@@ -245,7 +245,7 @@ def test_rejected_mother_is_named_where_its_host_is_missed(tmp_path):
     _nasicon(tmp_path)
     with pytest.raises(InputError, match=r"no mother has the host Sn2\+.*bad\.cif.*rejected"):
         make_plan(
-            Screening(
+            ScreeningFile(
                 mobile_ion="Na+",
                 mothers={"files": ["*.cif"], "allow_disorder": True},
                 doping={"rules": [{"host": "Sn2+", "dopants": ["In3+"]}]},

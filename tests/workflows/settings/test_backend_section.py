@@ -12,14 +12,15 @@ from ionsieve.errors import InputError
 from ionsieve.workflows.backends.registry import get_backend
 from ionsieve.workflows.settings.backend_section import backend_class, backend_names
 from ionsieve.workflows.settings.reading import read_screening
-from ionsieve.workflows.settings.schema import Phonons, Screening
+from ionsieve.workflows.settings.schema import Phonons, Screening, ScreeningFile
 from ionsieve.workflows.settings.template import screening_text
 from toy_backend import EmtBackend, EmtSettings
 
 
 def screening(**backend):
-    return Screening.model_validate(
+    return ScreeningFile.model_validate(
         {
+            "root": ".",
             "mothers": {"files": ["x.cif"]},
             "doping": {"rules": [{"host": "P5+", "dopants": ["Si4+"]}]},
             "backend": backend,
@@ -154,11 +155,12 @@ def test_required_key_of_a_backend_is_asked_for(install, tmp_path):
 
 def test_section_keeps_its_own_fields_on_the_way_into_a_job(install):
     install("ionsieve-emt", emt="toy_backend:EmtBackend")
-    for settings in (
+    for file in (
         screening(name="emt", asap_cutoff=True),
         screening(name="vasp", vasp_cmd="srun vasp", incar={"ENCUT": 400, "LDAUU": [1, 2]}),
         screening(),
     ):
+        settings = file.settings  # what jobs carry
         text = json.dumps(settings, cls=MontyEncoder)
         again = json.loads(text, cls=MontyDecoder)
         assert type(again.backend) is type(settings.backend)
