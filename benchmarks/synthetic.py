@@ -85,7 +85,7 @@ def vibrations(run: Run, n_ions: int, rng: np.random.Generator) -> Array:
     return run.vibration_angstrom * out.reshape(run.n_frames, n_ions, 3)
 
 
-def _assemble(
+def assemble(
     run: Run, paths: Array, rng: np.random.Generator, diffusivity: float, haven: float = 1.0
 ) -> Known:
     """Add vibrations and a framework, and put everything in a cubic cell."""
@@ -100,13 +100,13 @@ def _assemble(
     return Known(positions, species, edge * np.eye(3), run.timestep_fs, diffusivity, haven)
 
 
-def _directions(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+def directions(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     axis = rng.integers(0, 3, shape)
     sign = rng.choice([-1.0, 1.0], shape)
     return HOP_ANGSTROM * sign[..., None] * np.eye(3)[axis]
 
 
-def _hop_steps(run: Run, rate: float | Array, n: int, rng: np.random.Generator) -> Array:
+def hop_steps(run: Run, rate: float | Array, n: int, rng: np.random.Generator) -> Array:
     """Return per-frame displacement of n independent lattice walkers, (n_frames, n, 3).
 
     The rate (1/ps) may change with time, (n_frames, 1).
@@ -115,7 +115,7 @@ def _hop_steps(run: Run, rate: float | Array, n: int, rng: np.random.Generator) 
     counts = rng.poisson(rate * run.dt_ps, (run.n_frames, n))
     for _ in range(int(counts.max(initial=0))):
         frames, ions = np.nonzero(counts)
-        steps[frames, ions] += _directions(rng, (len(frames),))
+        steps[frames, ions] += directions(rng, (len(frames),))
         counts[frames, ions] -= 1
     return steps
 
@@ -125,15 +125,15 @@ def brownian(run: Run, diffusivity: float = 0.1) -> Known:
     rng = run.generator()
     scale = np.sqrt(2 * diffusivity * run.dt_ps)
     steps = scale * rng.standard_normal((run.n_frames, run.n_mobile, 3))
-    return _assemble(run, np.cumsum(steps, axis=0), rng, diffusivity)
+    return assemble(run, np.cumsum(steps, axis=0), rng, diffusivity)
 
 
 def hopping(run: Run, diffusivity: float = 0.1) -> Known:
     """Return independent hops on a simple cubic lattice."""
     rng = run.generator()
     rate = 6 * diffusivity / HOP_ANGSTROM**2
-    return _assemble(
-        run, np.cumsum(_hop_steps(run, rate, run.n_mobile, rng), axis=0), rng, diffusivity
+    return assemble(
+        run, np.cumsum(hop_steps(run, rate, run.n_mobile, rng), axis=0), rng, diffusivity
     )
 
 
@@ -141,11 +141,11 @@ def anisotropic(run: Run, diffusivity: float = 0.1) -> Known:
     """Return hops along z alone; the mean diffusivity is a third of that along z."""
     rng = run.generator()
     rate = 6 * diffusivity / HOP_ANGSTROM**2
-    steps = np.linalg.norm(_hop_steps(run, rate, run.n_mobile, rng), axis=2)
+    steps = np.linalg.norm(hop_steps(run, rate, run.n_mobile, rng), axis=2)
     steps *= rng.choice([-1.0, 1.0], steps.shape)
     paths = np.zeros((*steps.shape, 3))
     paths[..., 2] = np.cumsum(steps, axis=0)
-    return _assemble(run, paths, rng, diffusivity)
+    return assemble(run, paths, rng, diffusivity)
 
 
 def drifting(run: Run, diffusivity: float = 0.1) -> Known:
@@ -163,11 +163,11 @@ def grouped(run: Run, diffusivity: float = 0.1, size: int = 4, share: float = 1.
     """
     rng = run.generator()
     rate = 6 * diffusivity / HOP_ANGSTROM**2
-    steps = _hop_steps(run, share * rate, run.n_mobile // size, rng)
+    steps = hop_steps(run, share * rate, run.n_mobile // size, rng)
     paths = np.repeat(np.cumsum(steps, axis=0), size, axis=1)
     if share < 1:
-        paths += np.cumsum(_hop_steps(run, (1 - share) * rate, run.n_mobile, rng), axis=0)
-    return _assemble(run, paths, rng, diffusivity, 1 / (1 + (size - 1) * share))
+        paths += np.cumsum(hop_steps(run, (1 - share) * rate, run.n_mobile, rng), axis=0)
+    return assemble(run, paths, rng, diffusivity, 1 / (1 + (size - 1) * share))
 
 
 def bursts(
@@ -181,8 +181,8 @@ def bursts(
     flips = rng.random(run.n_frames) < run.dt_ps / mean_length_ps
     fast = (np.cumsum(flips) + rng.integers(0, 2)) % 2
     rate = 6 * diffusivity / HOP_ANGSTROM**2 * (1 + depth * (2 * fast[:, None] - 1))
-    steps = _hop_steps(run, rate, run.n_mobile, rng)
-    return _assemble(run, np.cumsum(steps, axis=0), rng, diffusivity)
+    steps = hop_steps(run, rate, run.n_mobile, rng)
+    return assemble(run, np.cumsum(steps, axis=0), rng, diffusivity)
 
 
 def back_hopping(
@@ -201,17 +201,17 @@ def back_hopping(
     steps = np.zeros((run.n_frames + 1, run.n_mobile, 3))
     for ion in range(run.n_mobile):
         time_ps, settled = 0.0, rng.random() < wait_ps / cycle_ps
-        hop = _directions(rng, ())
+        hop = directions(rng, ())
         while time_ps < run.length_ps:
             time_ps += rng.exponential(wait_ps if settled else dwell_ps)
             frame = min(int(time_ps / run.dt_ps), run.n_frames)
             if settled:
-                hop = _directions(rng, ())
+                hop = directions(rng, ())
                 steps[frame, ion] += hop
             elif rng.random() >= success:
                 steps[frame, ion] -= hop
             settled = not settled
-    return _assemble(run, np.cumsum(steps[:-1], axis=0), rng, diffusivity)
+    return assemble(run, np.cumsum(steps[:-1], axis=0), rng, diffusivity)
 
 
 def two_site(run: Run, rate: float = 0.1) -> Known:
@@ -219,14 +219,14 @@ def two_site(run: Run, rate: float = 0.1) -> Known:
     rng = run.generator()
     flips = rng.random((run.n_frames, run.n_mobile)) < rate * run.dt_ps
     there = (np.cumsum(flips, axis=0) + rng.integers(0, 2, run.n_mobile)) % 2
-    return _assemble(run, there[..., None] * _directions(rng, (run.n_mobile,)), rng, 0.0)
+    return assemble(run, there[..., None] * directions(rng, (run.n_mobile,)), rng, 0.0)
 
 
 def caged(run: Run) -> Known:
     """Return ions that only vibrate, with twice the usual amplitude."""
     rng = run.generator()
     extra = vibrations(run, run.n_mobile, rng)
-    return _assemble(run, np.sqrt(3.0) * extra, rng, 0.0)
+    return assemble(run, np.sqrt(3.0) * extra, rng, 0.0)
 
 
 def few_hops(run: Run, n_hops: int = 2) -> Known:
@@ -234,5 +234,5 @@ def few_hops(run: Run, n_hops: int = 2) -> Known:
     rng = run.generator()
     paths = np.zeros((run.n_frames, run.n_mobile, 3))
     for ion in rng.integers(0, run.n_mobile, n_hops):
-        paths[rng.integers(0, run.n_frames) :, ion] += _directions(rng, ())
-    return _assemble(run, paths, rng, 0.0)
+        paths[rng.integers(0, run.n_frames) :, ion] += directions(rng, ())
+    return assemble(run, paths, rng, 0.0)

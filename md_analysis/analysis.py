@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,134 +16,45 @@ from ionsieve.md_analysis.diagnosis import (
     Evidence,
     Judgement,
     Limits,
-    Verdict,
     judge,
 )
 from ionsieve.md_analysis.diffusivity import CM2_S_PER_ANGSTROM2_PS, DiffusiveFit, fit_diffusion
 from ionsieve.md_analysis.displacement import drift, ends, mean_squared_displacement, paths
-from ionsieve.md_analysis.framework import FrameworkSpecies, examine
+from ionsieve.md_analysis.escape import examine_escape
+from ionsieve.md_analysis.framework import examine
 from ionsieve.md_analysis.jumps import Jumps
+from ionsieve.md_analysis.labels import formula, symbol_of
+from ionsieve.md_analysis.populations import find_populations
+from ionsieve.md_analysis.read_options import ReadOptions
+from ionsieve.md_analysis.readers import Source, as_trajectory
+from ionsieve.md_analysis.result import Curve, Interval, Matrix, TransportResult, WindowEstimate
+from ionsieve.md_analysis.stationarity import examine_stationarity
 from ionsieve.md_analysis.trajectory import Trajectory
-from ionsieve.md_analysis.vibrations import TimestepCheck, check_timestep
+from ionsieve.md_analysis.vibrations import check_timestep
 
 #: Fewer frames than this give no slope at all.
 MIN_FRAMES = 20
 
-Interval = tuple[float, float]
-Matrix = tuple[tuple[float, float, float], ...]
-
-
-@dataclass(frozen=True)
-class Curve:
-    """The MSD for plots: lags (ps), the MSD and its three axes (Angstrom^2)."""
-
-    lags_ps: tuple[float, ...]
-    msd_angstrom2: tuple[float, ...]
-    msd_axes_angstrom2: tuple[tuple[float, float, float], ...]
-    fit_lags_ps: Interval
-    fit_offset_angstrom2: float
-
-
-@dataclass(frozen=True)
-class WindowEstimate:
-    """Diffusivity from one window of lags."""
-
-    lags_ps: Interval
-    diffusivity_cm2_s: float
-    diffusivity_ci95_cm2_s: Interval
-
-
-@dataclass(frozen=True)
-class TransportResult:
-    """What a run says about transport. Intervals hold with 95 % confidence.
-
-    Attributes
-    ----------
-    diffusivity_cm2_s : float
-        Self-diffusivity; with the verdict ``upper_bound`` never above the bound, often zero.
-    diffusivity_ci95_cm2_s : (float, float)
-        With the verdict ``upper_bound`` zero and the bound.
-    diffusivity_tensor_cm2_s, diffusivity_tensor_se_cm2_s : 3 x 3 float
-        Cartesian tensor and standard errors of its elements.
-    sigma_ne_s_cm : float
-        Nernst-Einstein conductivity.
-    sigma_collective_s_cm : float or None
-        From the summed charge displacement; None where no diffusion was seen, or where there is
-        no framework to measure it in.
-    haven_ratio : float or None
-        Self-diffusivity over the diffusivity of the charge.
-    relative_error : float or None
-        Half the interval of D over D; None where D is zero.
-    required_length_ps : float or None
-        Length of a run with a relative error of 10 %.
-    """
-
-    species: str
-    charge: float
-    temperature_k: float
-    n_mobile: int
-    n_frames: int
-    length_ps: float
-    timestep_fs: float
-    volume_angstrom3: float
-    frame_of_reference: str
-    verdict: Verdict
-    reasons: tuple[str, ...]
-    diffusivity_cm2_s: float
-    diffusivity_ci95_cm2_s: Interval
-    diffusivity_tensor_cm2_s: Matrix
-    diffusivity_tensor_se_cm2_s: Matrix
-    sigma_ne_s_cm: float
-    sigma_ne_ci95_s_cm: Interval
-    sigma_collective_s_cm: float | None
-    sigma_collective_ci95_s_cm: Interval | None
-    haven_ratio: float | None
-    haven_ratio_ci95: Interval | None
-    relative_error: float | None
-    required_length_ps: float | None
-    n_jumps: int
-    n_onward_jumps: int
-    jump_length_angstrom: float | None
-    correlation_factor: float | None
-    displacements_angstrom: tuple[float, ...]
-    framework: tuple[FrameworkSpecies, ...]
-    timestep_check: TimestepCheck | None
-    windows: tuple[WindowEstimate, ...]
-    msd: Curve
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain lists, numbers and strings; what is not a finite number becomes None."""
-        plain = _plain(asdict(self))
-        assert isinstance(plain, dict)
-        return plain
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    return value
-
 
 def analyze(
-    trajectory: Trajectory,
-    species: str,
+    trajectory: Source,
+    species: object,
     temperature_k: float | None = None,
     charge: float = 1,
     limits: Limits = DEFAULT_LIMITS,
     fastest_phonon_thz: float | None = None,
+    *,
+    also_mobile: Sequence[object] = (),
+    options: ReadOptions | None = None,
 ) -> TransportResult:
     """Return diffusivity, conductivity and a verdict for one species of a run.
 
     Parameters
     ----------
-    trajectory : Trajectory
+    trajectory : Trajectory, path, list of ASE Atoms or pymatgen Trajectory
         Equilibration left out (:meth:`Trajectory.skip`).
-    species : str
-        Element of the mobile ion, e.g. ``Na``.
+    species : str, Element or Species
+        Mobile ion, e.g. ``Na``.
     temperature_k : float, optional
         Of the thermostat; needed unless the trajectory tells it.
     charge : float
@@ -152,6 +63,10 @@ def analyze(
         Thresholds of the verdicts.
     fastest_phonon_thz : float, optional
         Highest harmonic frequency, if phonons are known; the time step is checked against it.
+    also_mobile : sequence of str, Element or Species
+        Others that move, too: they are no part of the framework.
+    options : ReadOptions, optional
+        What a file or list of Atoms doesn't tell, as the time between frames.
 
     Raises
     ------
@@ -172,15 +87,19 @@ def analyze(
     >>> low < 0.05**2 / (2 * 0.01) * 1e-4 < high
     True
     """
+    trajectory = as_trajectory(trajectory, options)
     temperature = _check(trajectory, temperature_k, charge)
     mobile = trajectory.indices(species)
-    moving, reference = drift(trajectory, mobile)
+    moving_all = np.union1d(mobile, _indices(trajectory, also_mobile))
+    moving, reference = drift(trajectory, moving_all)
     walks = paths(trajectory, mobile, moving)
     fit = fit_diffusion(walks, trajectory.timestep_fs)
-    has_framework = len(mobile) < trajectory.n_ions
+    has_framework = len(moving_all) < trajectory.n_ions
     evidence = Evidence(
         fit=fit,
-        framework=examine(trajectory, mobile, moving) if has_framework else (),
+        escape=examine_escape(walks, trajectory.timestep_fs, fit),
+        stationarity=examine_stationarity(walks, trajectory.timestep_fs, fit),
+        framework=examine(trajectory, moving_all, moving) if has_framework else (),
         timestep=check_timestep(trajectory, temperature, fastest_phonon_thz),
         n_mobile=len(mobile),
         jump_length_angstrom=_jump_length(fit.jumps, walks[:, :, 0], trajectory.mean_cell),
@@ -192,7 +111,7 @@ def analyze(
     first, last = ends(walks, max(1, trajectory.n_frames // 20))
     factor = nernst_einstein_factor(len(mobile), trajectory.volume_angstrom3, charge, temperature)
     return TransportResult(
-        species=species,
+        species=symbol_of(species),
         charge=charge,
         temperature_k=temperature,
         n_mobile=len(mobile),
@@ -214,7 +133,16 @@ def analyze(
         timestep_check=evidence.timestep,
         windows=_windows(fit, trajectory.timestep_fs),
         msd=_curve(walks, trajectory.timestep_fs, fit),
+        escape=evidence.escape,
+        stationarity=evidence.stationarity,
+        composition=formula(trajectory.species),
+        populations=find_populations(fit.slopes[fit.onset], CM2_S_PER_ANGSTROM2_PS),
     )
+
+
+def _indices(trajectory: Trajectory, species: Sequence[object]) -> NDArray[np.intp]:
+    found = [trajectory.indices(one) for one in species]
+    return np.concatenate(found) if found else np.empty(0, dtype=np.intp)
 
 
 def _check(trajectory: Trajectory, temperature_k: float | None, charge: float) -> float:

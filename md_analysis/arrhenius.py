@@ -12,7 +12,7 @@ import scipy.stats
 from numpy.typing import NDArray
 
 from ionsieve.errors import InputError
-from ionsieve.md_analysis.analysis import Interval, TransportResult
+from ionsieve.md_analysis.result import Interval, TransportResult
 
 BOLTZMANN_EV_K = const.k / const.e
 ROOM_TEMPERATURE_K = 300.0
@@ -28,6 +28,15 @@ _SIGNIFICANT = 0.01
 
 _GRID = 401
 
+#: Solids have higher barriers.
+_SMALLEST_ENERGY_EV = 0.05
+
+#: D(300 K) farther than this from all that was measured, or less well known, is warned of.
+_LONGEST_EXTRAPOLATION_DECADES = 1.0
+
+#: Heat expands a crystal by less between two runs.
+_LARGEST_EXPANSION = 1.15
+
 
 @dataclass(frozen=True)
 class ArrheniusPoint:
@@ -39,6 +48,10 @@ class ArrheniusPoint:
         May be asymmetric; with ``is_upper_bound`` only its upper end counts.
     sigma_ne_ci95_s_cm : (float, float), optional
         Nernst-Einstein conductivity at the ends of that interval; needed for sigma at 300 K.
+    composition : str
+        Numbers of ions in the cell; points of different ones are warned of.
+    volume_angstrom3 : float or None
+        Of the cell.
     """
 
     temperature_k: float
@@ -46,6 +59,8 @@ class ArrheniusPoint:
     diffusivity_ci95_cm2_s: Interval
     is_upper_bound: bool = False
     sigma_ne_ci95_s_cm: Interval | None = None
+    composition: str = ""
+    volume_angstrom3: float | None = None
 
     @classmethod
     def from_result(cls, result: TransportResult) -> ArrheniusPoint:
@@ -56,6 +71,8 @@ class ArrheniusPoint:
             result.diffusivity_ci95_cm2_s,
             result.verdict == "upper_bound",
             result.sigma_ne_ci95_s_cm,
+            result.composition,
+            result.volume_angstrom3,
         )
 
     @property
@@ -85,6 +102,8 @@ class ArrheniusFit:
         Where two slopes fit significantly better than one (melting, change of mechanism).
     line_temperatures_k, line_cm2_s, line_ci95_cm2_s
         The fit and its band, for plots.
+    warnings : tuple of str
+        Why the line should not be believed without a second look.
     """
 
     points: tuple[ArrheniusPoint, ...]
@@ -101,6 +120,7 @@ class ArrheniusFit:
     line_temperatures_k: tuple[float, ...]
     line_cm2_s: tuple[float, ...]
     line_ci95_cm2_s: tuple[Interval, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +192,73 @@ def fit_arrhenius(points: Sequence[ArrheniusPoint]) -> ArrheniusFit:
         line_temperatures_k=tuple((1 / grid).tolist()),
         line_cm2_s=tuple(float(b[1]) for b in band),
         line_ci95_cm2_s=tuple((float(b[0]), float(b[2])) for b in band),
+        warnings=(
+            *_warn_of_points(points),
+            *_warn_of_energy(energy),
+            *_warn_of_extrapolation(points, d_room, room_ci),
+        ),
     )
+
+
+def _warn_of_points(points: Sequence[ArrheniusPoint]) -> list[str]:
+    """Say that the points may not belong together, or are too few to tell a line."""
+    found = []
+    kinds = {_reduced(p.composition): p.composition for p in points if p.composition}
+    if len(kinds) > 1:
+        found.append(f"points of different materials on one line: {', '.join(kinds.values())}")
+    elif len({p.composition for p in points if p.composition}) > 1:
+        cells = dict.fromkeys(p.composition for p in points if p.composition)
+        found.append(f"points of cells of different size on one line: {', '.join(cells)}")
+    volumes = [p.volume_angstrom3 for p in points if p.volume_angstrom3]
+    if len(kinds) == 1 and not found and max(volumes) > _LARGEST_EXPANSION * min(volumes):
+        found.append(
+            f"the cells differ in volume by {max(volumes) / min(volumes) - 1:.0%}: other phases, "
+            "or one run at another volume"
+        )
+    if len({p.temperature_k for p in points if not p.is_upper_bound}) == 2:
+        found.append("two temperatures: whether the line is straight can't be seen")
+    return found
+
+
+def _reduced(composition: str) -> tuple[tuple[str, float], ...]:
+    """Return the shares of the elements in ``Na12 S12``."""
+    counts = {
+        word.rstrip("0123456789"): int(word.lstrip("".join(filter(str.isalpha, word))) or 1)
+        for word in composition.split()
+    }
+    total = sum(counts.values())
+    return tuple(sorted((symbol, round(count / total, 4)) for symbol, count in counts.items()))
+
+
+def _warn_of_energy(energy: tuple[float, float, float]) -> list[str]:
+    low, value, _ = energy
+    if value < 0:
+        return [
+            f"the activation energy is negative ({value:.3f} eV): no thermally activated motion"
+        ]
+    if value < _SMALLEST_ENERGY_EV:
+        return [
+            f"the activation energy is tiny ({value:.3f} eV, solids have above "
+            f"{_SMALLEST_ENERGY_EV:g}): a melt, or points that don't belong together"
+        ]
+    if low <= 0:
+        return [f"the activation energy may be zero (95 % from {low:.3f} eV)"]
+    return []
+
+
+def _warn_of_extrapolation(
+    points: Sequence[ArrheniusPoint], d_room: float, room_ci: Interval
+) -> list[str]:
+    """Say that D(300 K) is far from all that was measured, or hardly known."""
+    found = []
+    measured = [p.diffusivity_cm2_s for p in points if not p.is_upper_bound]
+    away = max(float(np.log10(min(measured) / d_room)), float(np.log10(d_room / max(measured))))
+    if away > _LONGEST_EXTRAPOLATION_DECADES:
+        found.append(f"D(300 K) is extrapolated over {away:.1f} decades")
+    width = float(np.log10(room_ci[1] / room_ci[0])) if room_ci[0] > 0 else float("inf")
+    if width > _LONGEST_EXTRAPOLATION_DECADES:
+        found.append(f"the 95 % interval of D(300 K) spans {width:.1f} decades")
+    return found
 
 
 def _as_data(points: Sequence[ArrheniusPoint]) -> _Data:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import scipy.constants as const
 import scipy.stats
 
 from ionsieve.md_analysis.diffusivity import DiffusiveFit
+from ionsieve.md_analysis.escape import Escape
 from ionsieve.md_analysis.framework import LINDEMANN_MELTING, FrameworkSpecies
-from ionsieve.md_analysis.vibrations import TimestepCheck
-
-if TYPE_CHECKING:
-    from ionsieve.md_analysis.analysis import TransportResult
-
-Verdict = Literal[
-    "diffusing", "upper_bound", "not_converged", "framework_unstable", "timestep_too_long"
-]
+from ionsieve.md_analysis.result import TransportResult
+from ionsieve.md_analysis.stationarity import Stationarity
+from ionsieve.md_analysis.verdict import Verdict
+from ionsieve.md_analysis.vibrations import HARMLESS_RATIO, TimestepCheck
 
 _BOLTZMANN_EV_K = const.k / const.e
 
@@ -45,12 +42,24 @@ class Limits:
         Largest relative change of D from the first window of the diffusive regime to the next.
     n_windows : int
         Windows of lags that a run must be long enough for.
+    n_escaped : int
+        Ions that got farther than a cage is wide, those that move together counted once. Whatever
+        the cage, no ion leaves it; with fewer, motion may be caged.
+    shortfall_errors : float
+        Standard errors by which displacements over half of the run, and over all of it, may lie
+        below those that D foretells.
+    trend_p : float
+        Chance of a trend in a run without one below which the rate is said to drift.
+    shortest_ps : float
+        A shorter run tells nothing.
     temperature_ratio : float
         Configurational over kinetic temperature of the fastest vibration; 1.6 refuses
         vibrations above 650 1/cm at a step of 10 fs.
     energy_drift_mev_atom_ps : float
         Drift of the conserved energy; a tenth of it is warned of. At the limit, modes that need
         1 ps to pass heat on are 100 K hotter than the thermostat.
+    safe_step_fs : float
+        A framework that broke at a longer step may be the step's doing.
     """
 
     relative_error: float = 0.5
@@ -60,8 +69,13 @@ class Limits:
     onward_fraction: float = 0.02
     slope_change: float = 0.25
     n_windows: int = 3
+    n_escaped: int = 3
+    shortfall_errors: float = 2.0
+    trend_p: float = 0.02
+    shortest_ps: float = 1.0
     temperature_ratio: float = 1.6
     energy_drift_mev_atom_ps: float = 25.0
+    safe_step_fs: float = 5.0
 
 
 DEFAULT_LIMITS = Limits()
@@ -72,6 +86,8 @@ class Evidence:
     """What a verdict is based on; lengths in ps, diffusivities in Angstrom^2/ps."""
 
     fit: DiffusiveFit
+    escape: Escape
+    stationarity: Stationarity
     framework: tuple[FrameworkSpecies, ...]
     timestep: TimestepCheck | None
     n_mobile: int
@@ -115,6 +131,9 @@ def judge(evidence: Evidence, limits: Limits = DEFAULT_LIMITS) -> Judgement:
     if too_long:
         return Judgement("timestep_too_long", (too_long, *warnings), (low, high), None)
     broken = tuple(text for species in evidence.framework for text in species.failures)
+    suspect = _suspect_step(evidence.timestep, limits) if broken else None
+    if suspect:
+        return Judgement("timestep_too_long", (suspect, *broken, *warnings), (low, high), None)
     if broken:
         return Judgement("framework_unstable", (*broken, *warnings), (low, high), None)
     unseen = _unseen(evidence, limits)
@@ -124,11 +143,17 @@ def judge(evidence: Evidence, limits: Limits = DEFAULT_LIMITS) -> Judgement:
     doubts = _doubts(evidence, limits)
     required = _required_length(fit)
     if doubts:
-        trusted = _established(fit) and jumps.n_onward >= limits.n_onward
+        trusted = (
+            _established(fit) and jumps.n_onward >= limits.n_onward and not _caged(evidence, limits)
+        )
         bound = poisson_bound(
             jumps.n_jumps, evidence.jump_length_angstrom, evidence.n_mobile * fit.length_ps
         )
-        interval = (low if trusted else 0.0, high if trusted else max(high, bound))
+        slowest, fastest = _range_of_rates(evidence.stationarity, limits)
+        interval = (
+            slowest * low if trusted else 0.0,
+            fastest * (high if trusted else max(high, bound)),
+        )
         return Judgement("not_converged", (*doubts, *warnings), interval, required)
     reason = (
         f"diffusive from {fit.slope.window.lag_frames[0]} frames on; "
@@ -155,6 +180,27 @@ def _timestep_objection(check: TimestepCheck | None, limits: Limits) -> str | No
     return None
 
 
+def _suspect_step(check: TimestepCheck | None, limits: Limits) -> str | None:
+    """Return why the step, rather than the material, may have broken the framework."""
+    if check is None:
+        return None
+    drift, step = check.energy_drift, check.step_fs
+    if check.written_every_step and check.temperature_ratio > HARMLESS_RATIO:
+        why = f"it heats {check.vibration} by a factor {check.temperature_ratio:.2f}"
+    elif drift and drift.certain > 0.1 * limits.energy_drift_mev_atom_ps:
+        why = f"the conserved energy drifts by {drift.mev_atom_ps:.3g} meV per atom and ps"
+    elif step is not None and step > limits.safe_step_fs:
+        why = f"it is longer than {limits.safe_step_fs:g} fs"
+    else:
+        return None
+    of = "" if step is None else f" of {step:g} fs"
+    largest = min(check.largest_step_fs or limits.safe_step_fs, limits.safe_step_fs)
+    return (
+        f"the framework broke at a time step{of} that may be why ({why}); run again with at most "
+        f"{largest:.2g} fs before giving the material up"
+    )
+
+
 def _warnings(evidence: Evidence, limits: Limits) -> list[str]:
     found = [
         f"{s.species} vibrates by {s.lindemann:.2f} of the distance of neighbours "
@@ -163,7 +209,7 @@ def _warnings(evidence: Evidence, limits: Limits) -> list[str]:
         if s.lindemann > LINDEMANN_MELTING
     ]
     check = evidence.timestep
-    if check and check.written_every_step and check.temperature_ratio > 1.1:
+    if check and check.written_every_step and check.temperature_ratio > HARMLESS_RATIO:
         found.append(
             f"the time step heats {check.vibration} by a factor {check.temperature_ratio:.2f}"
         )
@@ -176,6 +222,8 @@ def _warnings(evidence: Evidence, limits: Limits) -> list[str]:
 def _unseen(evidence: Evidence, limits: Limits) -> tuple[float, str] | None:
     """Return the bound and the reason if no diffusion was seen."""
     jumps, length_ps = evidence.fit.jumps, evidence.fit.length_ps
+    if length_ps < limits.shortest_ps:
+        return None
     ion_ps = evidence.n_mobile * length_ps
     isolated = jumps.n_jumps <= limits.n_isolated
     rattling = (
@@ -199,8 +247,8 @@ def _unseen(evidence: Evidence, limits: Limits) -> tuple[float, str] | None:
 
 
 def _established(fit: DiffusiveFit) -> bool:
-    """Whether at least one longer window confirms the onset."""
-    return fit.onset < len(fit.slopes) - 1
+    """Whether two longer windows confirm the onset: one alone agrees with nearly anything."""
+    return fit.onset < len(fit.slopes) - 2
 
 
 def _slope_change(fit: DiffusiveFit) -> float:
@@ -213,7 +261,9 @@ def _slope_change(fit: DiffusiveFit) -> float:
 def _doubts(evidence: Evidence, limits: Limits) -> tuple[str, ...]:
     fit, jumps = evidence.fit, evidence.fit.jumps
     found = []
-    if len(fit.slopes) < limits.n_windows:
+    if fit.length_ps < limits.shortest_ps:
+        found.append(f"{fit.length_ps:.3g} ps is too short to tell (limit {limits.shortest_ps:g})")
+    elif len(fit.slopes) < limits.n_windows:
         found.append(f"{fit.length_ps:.3g} ps is too short to tell diffusion from rattling")
     elif not _established(fit):
         found.append("the slope of the MSD still changes at the longest lags")
@@ -226,6 +276,8 @@ def _doubts(evidence: Evidence, limits: Limits) -> tuple[str, ...]:
             f"only {jumps.n_onward} jumps led onward to a third place (limit {limits.n_onward}); "
             "the others may be rattling"
         )
+    found += _caged(evidence, limits)
+    found += _drifting(evidence.stationarity, limits)
     error = fit.diffusivity.relative_error
     if not error <= limits.relative_error:
         found.append(
@@ -234,6 +286,56 @@ def _doubts(evidence: Evidence, limits: Limits) -> tuple[str, ...]:
             else "D does not differ from zero"
         )
     return tuple(found)
+
+
+def _caged(evidence: Evidence, limits: Limits) -> list[str]:
+    """Return why ions may never get away from where they are."""
+    escape, found = evidence.escape, []
+    if escape.n_independent < limits.n_escaped - 0.5:
+        found.append(
+            f"only {escape.n_escaped} of {evidence.n_mobile} ions got farther than "
+            f"{escape.cage_angstrom:.1f} A, the width of a cage (limit {limits.n_escaped} "
+            "that move on their own); the others may be caged"
+        )
+    for growth, limit in (
+        *((growth, limits.shortfall_errors) for growth in escape.growth),
+        *((growth, limits.shortfall_errors + 0.5) for growth in escape.growth_from_onset),
+    ):
+        seen = f"over {growth.lag_ps:.3g} ps they went {growth.seen_angstrom2:.3g} A2 (mean square)"
+        foretold = f"D at shorter lags foretells {growth.expected_angstrom2:.3g}"
+        if growth.z < -limit:
+            found.append(
+                f"ions don't get away: {seen}, {foretold} ({-growth.z:.1f} standard errors more)"
+            )
+            break
+        if growth.z > limits.shortfall_errors + 0.5:
+            found.append(
+                f"ions get farther than a diffusive motion: {seen}, {foretold} "
+                f"({growth.z:.1f} standard errors less)"
+            )
+            break
+    return found
+
+
+def _drifting(stationarity: Stationarity, limits: Limits) -> list[str]:
+    """Return that the rate changes during the run, if it does."""
+    if stationarity.p_value >= limits.trend_p:
+        return []
+    first, _, last = (1e-4 * rate for rate in stationarity.thirds_angstrom2_ps)
+    word = "falls" if last < first else "rises"
+    return [
+        f"the rate {word}: {first:.2e} to {last:.2e} cm2/s from the first third of the run to the "
+        f"last (chance {stationarity.p_value:.1g}); leave out the start, or run longer"
+    ]
+
+
+def _range_of_rates(stationarity: Stationarity, limits: Limits) -> tuple[float, float]:
+    """Return the slowest and the fastest third over their mean, where the rate drifts; else 1."""
+    thirds = stationarity.thirds_angstrom2_ps
+    mean = sum(thirds) / 3
+    if stationarity.p_value >= limits.trend_p or mean <= 0:
+        return 1.0, 1.0
+    return min(thirds) / mean, max(thirds) / mean
 
 
 def _required_length(fit: DiffusiveFit) -> float | None:

@@ -10,16 +10,20 @@ import scipy.stats
 from numpy.typing import NDArray
 
 from ionsieve.md_analysis.jumps import Jumps, find_jumps
+from ionsieve.md_analysis.populations import differ_for_ever, within_variance
 from ionsieve.md_analysis.slope import Coupling, Slope, Window, fit_slope, windows
 
 #: Angstrom^2/ps in cm^2/s.
 CM2_S_PER_ANGSTROM2_PS = 1e-4
 
-#: Shortest lag of the fit: beyond the vibrations of a solid.
+#: Shortest lag of all windows: beyond the vibrations of a solid.
 SHORTEST_LAG_PS = 0.5
 
 #: Degrees of freedom granted to the error that a walk of independent jumps would have.
 _MODEL_DOF = 2.0
+
+#: Coupling in longer windows counts beyond so many of its standard errors.
+_CERTAIN_ERRORS = 2.0
 
 #: Degrees of freedom granted to the comparison of two windows.
 _LEAST_COMPARISON_DOF = 5.0
@@ -91,11 +95,44 @@ class DiffusiveFit:
                 s.diffusivity_angstrom2_ps,
                 s.scalar_residuals,
                 s.window,
-                s.coupling,
+                self.coupling(number),
                 self._expected_variance(s),
+                within_variance(s) if self.ions_differ else None,
+                self._common_share * s.diffusivity_angstrom2_ps**2,
             )
-            for s in self.slopes
+            for number, s in enumerate(self.slopes)
         )
+
+    def coupling(self, number: int) -> Coupling:
+        """Return how much ions move together, from one window or, where it is more, a longer one.
+
+        In single file ions hop on their own and in the end go where all go.
+        """
+        own = self.slopes[number].coupling
+        longer = [s.coupling for s in self.slopes[number + 1 :]]
+        certain = [c.others - _CERTAIN_ERRORS * c.standard_error for c in longer]
+        return Coupling(max([own.others, *certain]), own.standard_error)
+
+    def n_walkers(self) -> float:
+        """Return the number of independent walkers whose mean scatters as that of the ions."""
+        return self.coupling(self.chosen).n_independent(len(self.slope.residuals))
+
+    @cached_property
+    def _common_share(self) -> float:
+        """Relative variance from times at which all ions are fast or slow.
+
+        Short lags tell most of it: they don't smear the times out.
+        """
+        first = self.slopes[0]
+        value = first.diffusivity_angstrom2_ps
+        if value <= 0 or len(first.residuals) < 2:
+            return 0.0
+        return _common_variance(first.scalar_residuals, first.window, first.coupling) / value**2
+
+    @cached_property
+    def ions_differ(self) -> bool:
+        """Whether some ions are fast and some slow for ever."""
+        return differ_for_ever(self.slopes[self.onset])
 
     def _expected_variance(self, slope: Slope) -> float:
         """Variance of the diffusivity from one walker that jumps at random times.
@@ -126,7 +163,7 @@ class DiffusiveFit:
     @cached_property
     def tensor_standard_error(self) -> NDArray[np.float64]:
         """Standard errors of the tensor, (3, 3) Angstrom^2/ps."""
-        window, coupling = self.slope.window, self.slope.coupling
+        window, coupling = self.slope.window, self.coupling(self.chosen)
         errors = [
             estimate(0.0, self.slope.residuals[:, :, c], window, coupling).standard_error
             for c in range(6)
@@ -141,6 +178,8 @@ def estimate(
     window: Window,
     coupling: Coupling,
     expected_variance: float | None = None,
+    within: tuple[float, float] | None = None,
+    least_common: float = 0.0,
 ) -> Estimate:
     """Return the value with a standard error clustered both by ion and by time.
 
@@ -159,6 +198,11 @@ def estimate(
         They sum to zero.
     expected_variance : float, optional
         Variance of the value from one walker.
+    within : (float, float), optional
+        Variance and degrees of freedom of the mean of these very ions, where they differ for ever:
+        it takes the place of the scatter between ions.
+    least_common : float
+        Variance from times at which all are fast or slow, as another window tells it.
 
     References
     ----------
@@ -180,8 +224,9 @@ def estimate(
     ion_dof = max(n_walkers, 2.0) - 1
     squares = n_ions * float((residuals.sum(axis=1) ** 2).sum())
     v_independent, v_ion = squares / (n_ions - 1), squares / ion_dof
-    together = v_ion - v_independent
-    common = max(v_time - _bartlett(residuals, bandwidth) / bias - together, 0.0)
+    common = max(_common_variance(residuals, window, coupling), least_common)
+    if within is not None:
+        v_ion, ion_dof = within
     if expected_variance is not None:
         expected = expected_variance / n_walkers
         v_ion = (ion_dof * v_ion + _MODEL_DOF * expected) / (ion_dof + _MODEL_DOF)
@@ -192,6 +237,21 @@ def estimate(
     uncertain = v_independent * coupling.standard_error
     dof = total**2 / (v_ion**2 / ion_dof + uncertain**2 / 2 + common**2 / time_dof)
     return Estimate(value, float(np.sqrt(total)), max(1.0, dof))
+
+
+def _common_variance(residuals: NDArray[np.float64], window: Window, coupling: Coupling) -> float:
+    """Return the variance from times at which ions are fast or slow without moving together.
+
+    What blocks of time scatter beyond the blocks of each ion and beyond what moves together.
+    """
+    n_ions = len(residuals)
+    bandwidth, share = window.bandwidth_blocks, window.bandwidth_share
+    bias = 1 - share + share**2 / 3
+    squares = n_ions * float((residuals.sum(axis=1) ** 2).sum())
+    walkers = max(coupling.n_independent(n_ions), 2.0)
+    together = squares / (walkers - 1) - squares / (n_ions - 1)
+    v_time = _bartlett(residuals.sum(axis=0)[None, :], bandwidth) / bias
+    return max(v_time - _bartlett(residuals, bandwidth) / bias - together, 0.0)
 
 
 def _bartlett(series: NDArray[np.float64], bandwidth: int) -> float:
@@ -205,7 +265,7 @@ def _bartlett(series: NDArray[np.float64], bandwidth: int) -> float:
 def fit_diffusion(
     paths: NDArray[np.floating], timestep_fs: float, shortest_lag_ps: float = SHORTEST_LAG_PS
 ) -> DiffusiveFit:
-    """Return the fit of slopes with the diffusive regime found by Lepski's rule.
+    """Return the slopes of all windows with the diffusive regime found by Lepski's rule.
 
     The regime starts at the shortest window whose slope agrees, within the error of their
     difference, with the slope of every longer one; the next longer window is reported.
@@ -219,8 +279,8 @@ def fit_diffusion(
     O. V. Lepskii, Theory Probab. Appl. 35, 454 (1991), doi 10.1137/1135065.
     """
     timestep_ps = timestep_fs / 1e3
-    fit = windows(paths.shape[2], timestep_ps, shortest_lag_ps)
-    slopes = tuple(fit_slope(paths, window, timestep_ps) for window in fit)
+    candidates = windows(paths.shape[2], timestep_ps, shortest_lag_ps)
+    slopes = tuple(fit_slope(paths, window, timestep_ps) for window in candidates)
     onset = next(
         i
         for i in range(len(slopes))

@@ -38,8 +38,8 @@ class FrameworkSpecies:
     Attributes
     ----------
     off_site_fraction : float
-        Share of its ions that ended far from every site the species had at the start. Ions that
-        swapped sites, as in a rotating tetrahedron, are on a site.
+        Share of its ions that ended far from every site the species had at the start. Corners of a
+        polyanion that rotates count as on a site as long as their centre is on one.
     kept_neighbours : float
         Share of the first-shell neighbours of other framework species kept to the end; NaN
         without such neighbours.
@@ -107,6 +107,8 @@ def examine(
     between = _distances(start, start, trajectory.mean_cell)
     np.fill_diagonal(between, np.inf)
     late = _distances(end, end, trajectory.mean_cell)
+    on_site = _on_site(labels, start, end, trajectory.mean_cell)
+    on_site |= _carried(labels, between, late, on_site)
     return tuple(
         _examine_species(
             label,
@@ -114,6 +116,7 @@ def examine(
             of_species,
             (start, end),
             (between, late),
+            on_site[labels == label],
             labels,
             trajectory,
         )
@@ -127,11 +130,11 @@ def _examine_species(
     walks: NDArray[np.floating],
     ends: tuple[NDArray[np.float64], NDArray[np.float64]],
     between: tuple[NDArray[np.float64], NDArray[np.float64]],
+    on_site: NDArray[np.bool_],
     labels: NDArray[np.str_],
     trajectory: Trajectory,
 ) -> FrameworkSpecies:
     start, end = ends[0][chosen], ends[1][chosen]
-    to_sites = _distances(end, start, trajectory.mean_cell).min(axis=1)
     moved = float(np.sqrt(((end - start) ** 2).sum(axis=1).mean()))
     nearest = float(np.mean(between[0][chosen].min(axis=1))) if len(labels) > 1 else np.inf
     value, is_diffusing = 0.0, False
@@ -146,13 +149,46 @@ def _examine_species(
     return FrameworkSpecies(
         species=str(label),
         n_ions=len(walks),
-        off_site_fraction=float((to_sites > _OFF_SITE_ANGSTROM).mean()),
+        off_site_fraction=float((~on_site).mean()),
         kept_neighbours=_kept(between[0], between[1], chosen, labels != label),
         rms_displacement_angstrom=moved,
         lindemann=_vibration(walks, trajectory.timestep_fs / 1e3) / nearest,
         diffusivity_angstrom2_ps=value,
         is_diffusing=is_diffusing,
     )
+
+
+def _on_site(
+    labels: NDArray[np.str_],
+    start: NDArray[np.float64],
+    end: NDArray[np.float64],
+    cell: NDArray[np.float64],
+) -> NDArray[np.bool_]:
+    """Whether each ion ended near a place where its species had been."""
+    found = np.zeros(len(labels), dtype=bool)
+    for label in set(labels.tolist()):
+        chosen = labels == label
+        nearest = _distances(end[chosen], start[chosen], cell).min(axis=1)
+        found[chosen] = nearest <= _OFF_SITE_ANGSTROM
+    return found
+
+
+def _carried(
+    labels: NDArray[np.str_],
+    between: NDArray[np.float64],
+    late: NDArray[np.float64],
+    on_site: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """Whether each ion is a corner of a group (PS4, SO4, BH4) whose centre stayed.
+
+    A corner has fewer neighbours of other species than its centre, and is as near it as before.
+    """
+    other = np.where(labels[:, None] == labels[None], np.inf, between)
+    centre = other.argmin(axis=1)
+    bond = other[np.arange(len(labels)), centre]
+    n_near = (other <= _SHELL * bond[:, None]).sum(axis=1)
+    kept = late[np.arange(len(labels)), centre] <= _SHELL * bond
+    return np.isfinite(bond) & (n_near[centre] > n_near) & kept & on_site[centre]
 
 
 def _vibration(walks: NDArray[np.floating], dt_ps: float) -> float:

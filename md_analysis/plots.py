@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from textwrap import shorten
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,11 +10,9 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from ionsieve.md_analysis.arrhenius import ArrheniusFit
-
-if TYPE_CHECKING:
-    from ionsieve.md_analysis.analysis import TransportResult
-    from ionsieve.md_analysis.density import DensityGrid
-    from ionsieve.md_analysis.van_hove import RadialDistribution, VanHove
+from ionsieve.md_analysis.density import DensityGrid
+from ionsieve.md_analysis.result import TransportResult
+from ionsieve.md_analysis.van_hove import RadialDistribution, VanHove
 
 #: Blue, orange, green and grey that differ in print and for the colour-blind.
 COLOURS = ("#0b5d8a", "#d9730d", "#3a7d44", "#6b6b6b")
@@ -121,7 +119,9 @@ def plot_arrhenius(fit: ArrheniusFit, ax: Axes | None = None) -> Axes:
         value = point.diffusivity_cm2_s
         error = [[value - max(bottom, 1e-3 * value)], [top - value]]
         ax.errorbar(x, value, error, fmt="o", ms=4, color=COLOURS[0], lw=1.2, capsize=2)
-    title = f"D(300 K) = {fit.diffusivity_300k_cm2_s:.1e} cm²/s"
+    low, high = fit.diffusivity_300k_ci95_cm2_s
+    title = f"D(300 K) = {fit.diffusivity_300k_cm2_s:.1e} ({low:.1e} to {high:.1e}) cm²/s"
+    title = "\n".join([title, *(f"! {shorten(text, 75)}" for text in fit.warnings)])
     ax.plot(
         1e3 / 300,
         fit.diffusivity_300k_cm2_s,

@@ -50,6 +50,33 @@ def read_trajectory(path: str | Path, options: ReadOptions | None = None) -> Tra
         raise InputError(f"{path} can't be read as its name or start promises ({error})") from error
 
 
+#: What :func:`as_trajectory` takes.
+Source = Trajectory | PymatgenTrajectory | str | Path | Iterable[Atoms]
+
+
+def as_trajectory(source: Source, options: ReadOptions | None = None) -> Trajectory:
+    """Return a trajectory from one, a file's path, ASE atoms (one per frame) or pymatgen's.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_trajectory`; or if it is something else.
+    """
+    if isinstance(source, Trajectory):
+        return source
+    if isinstance(source, str | Path):
+        return read_trajectory(source, options)
+    if isinstance(source, PymatgenTrajectory):
+        return from_pymatgen(source, options)
+    frames = list(source) if isinstance(source, Iterable) else []
+    if not frames or not all(isinstance(atoms, Atoms) for atoms in frames):
+        raise InputError(
+            f"a {type(source).__name__} is no trajectory; give a path, a Trajectory, pymatgen's "
+            "Trajectory or ASE Atoms, one per frame"
+        )
+    return from_ase(frames, None if options is None else options.timestep_fs, options)
+
+
 def _reader(path: Path) -> Callable[[Path, ReadOptions], Trajectory]:
     name = plain_name(path)
     content, _ = read_bytes(path)

@@ -1,6 +1,6 @@
 """Slope of the MSD over one window of lags, with an error that survives correlated motion.
 
-One rung of the fit is a window of lags D, 2D, ... MD. The slope is a generalised least squares
+One window holds the lags D, 2D, ... MD. The slope is a generalised least squares
 fit with a free offset, so it is a fixed linear combination of squared displacements; its error
 comes from how the contributions of ions and of stretches of time scatter, not from a model.
 """
@@ -60,7 +60,7 @@ def _correlate(steps, summed, squared):  # type: ignore[no-untyped-def]
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """Lags of one rung.
+    """Lags of one window.
 
     Attributes
     ----------
@@ -96,19 +96,19 @@ class Window:
 
 
 def windows(n_frames: int, timestep_ps: float, shortest_ps: float) -> list[Window]:
-    """Return the fit: windows whose shortest lag doubles, up to a fifth of the run."""
+    """Return windows whose shortest lag doubles, up to a fifth of the run."""
     n_blocks = max(2, min(MAX_BLOCKS, n_frames // 8))
     block_frames = -(-n_frames // n_blocks)
     longest = max(1, n_frames // 5)
     lag = min(max(1, round(shortest_ps / timestep_ps)), longest)
-    fit = []
+    found = []
     while lag <= longest:
         n_lags = int(np.clip(n_frames // (5 * lag), 2, _MAX_LAGS))
         lags = lag * np.arange(1, n_lags + 1)
         lags = lags[lags < n_frames - 1]
-        fit.append(Window(lags, max(1, lag // _ORIGINS_PER_LAG), block_frames, n_blocks))
+        found.append(Window(lags, max(1, lag // _ORIGINS_PER_LAG), block_frames, n_blocks))
         lag *= 2
-    return fit
+    return found
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,8 @@ class Slope:
         (Angstrom^2/ps)^2.
     residuals : (n_ions, n_blocks, 6) float64, Angstrom^2/ps
         Contribution of each ion and block minus its share of the mean; they sum to zero.
+    offset_angstrom2 : float
+        MSD that the line has at lag zero: of vibrations, and of hops that soon go back.
     """
 
     window: Window
@@ -154,6 +156,7 @@ class Slope:
     tensor_angstrom2_ps: NDArray[np.float64]
     walker_variance: float
     residuals: NDArray[np.float64]
+    offset_angstrom2: float = 0.0
 
     @property
     def diffusivity_angstrom2_ps(self) -> float:
@@ -190,7 +193,10 @@ def fit_slope(paths: NDArray[np.floating], window: Window, timestep_ps: float) -
     # The covariance is that of origins a tenth of the shortest lag apart; three directions.
     n_fine = n_origins.mean() * window.stride * _ORIGINS_PER_LAG / window.lag_frames[0]
     steady = variance / (3 * n_fine)
-    return Slope(window, _coupling(paths, window), weights @ msd, steady, residuals)
+    tensor = weights @ msd
+    lags_ps = window.lag_frames * timestep_ps
+    offset = float((msd[:, :3].sum(axis=1) - 2 * tensor[:3].sum() * lags_ps).mean())
+    return Slope(window, _coupling(paths, window), tensor, steady, residuals, offset)
 
 
 def _coupling(paths: NDArray[np.floating], window: Window) -> Coupling:

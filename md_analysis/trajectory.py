@@ -29,7 +29,7 @@ _FORMAT = 2
 _SAME_CELL_ANGSTROM = 1e-3
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trajectory:
     """Paths of all ions; make one with :meth:`from_arrays` or a reader.
 

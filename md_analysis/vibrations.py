@@ -31,6 +31,9 @@ _BAND_PROMINENCE = 3.0
 
 _PHONOPY_FREQUENCY = re.compile(r"^\s*frequency:\s*([-+.\deE]+)\s*$", re.MULTILINE)
 
+#: Configurational over kinetic temperature that does no harm.
+HARMLESS_RATIO = 1.1
+
 _IONS_PER_SPECIES = 24
 _MAX_FRAMES = 20_000
 
@@ -131,6 +134,8 @@ class TimestepCheck:
         False where frames are farther apart than steps, so that nothing can be said.
     energy_drift : EnergyDrift or None
         Of the conserved energy, where it is known.
+    step_fs : float or None
+        The integrator's step, where it is known.
     """
 
     species: str
@@ -138,6 +143,15 @@ class TimestepCheck:
     temperature_ratio: float
     written_every_step: bool
     energy_drift: EnergyDrift | None = None
+    step_fs: float | None = None
+
+    @property
+    def largest_step_fs(self) -> float | None:
+        """The longest step that heats this vibration by a tenth at most; None if none is known."""
+        if self.fastest_per_cm <= 0:
+            return None
+        half_phase = np.sqrt(1 - 1 / HARMLESS_RATIO)
+        return float(half_phase / (np.pi * self.fastest_per_cm) * WAVENUMBER_PER_FS)
 
     @property
     def vibration(self) -> str:
@@ -184,8 +198,10 @@ def check_timestep(
             worst = phonon
     drift = trajectory.energy_drift
     if worst is None:
-        return TimestepCheck("", 0.0, 1.0, False, drift) if drift else None
-    return replace(worst, energy_drift=drift)
+        if drift is None and trajectory.md_timestep_fs is None:
+            return None
+        return TimestepCheck("", 0.0, 1.0, False, drift, step_fs)
+    return replace(worst, energy_drift=drift, step_fs=step_fs)
 
 
 def _check_species(

@@ -30,7 +30,9 @@ _CHARGES = {
 
 @click.command(name="diffusion")
 @click.argument("trajectories", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--species", required=True, help="Element of the mobile ion, e.g. Na.")
+@click.option(
+    "--species", required=True, help="Mobile ions, e.g. Na, or Li,Na: the framework is the rest."
+)
 @click.option(
     "--temperature",
     "temperatures",
@@ -60,6 +62,11 @@ _CHARGES = {
     type=click.Path(path_type=Path),
     help="Phonopy's band.yaml, mesh.yaml or qpoints.yaml: its fastest mode must suit the step.",
 )
+@click.option(
+    "--topology",
+    type=click.Path(path_type=Path),
+    help="File with the elements of an XTC, DCD, netCDF or H5MD trajectory, e.g. PDB.",
+)
 @click.option("--plots", type=click.Path(path_type=Path), help="Folder for figures (PNG).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
@@ -74,14 +81,16 @@ def command(
     elements: str | None,
     cell: str | None,
     phonons: Path | None,
+    topology: Path | None,
     plots: Path | None,
     as_json: bool,
 ) -> None:
     """Diffusivity with its 95 % interval, conductivity and a verdict for each TRAJECTORY.
 
     Reads XDATCAR, vasprun.xml, ASE .traj, extxyz, CP2K xyz + cell, LAMMPS dumps, pymatgen JSON
-    and npz; gzipped or not. With two temperatures or more also an Arrhenius fit. The drift of the
-    energy is taken from vasprun.xml, or from the OSZICAR beside an XDATCAR.
+    and npz; plain or compressed (gz, bz2, xz, zst); with MDAnalysis also XTC, DCD, netCDF and H5MD.
+    What a file tells must agree with what is given. With two temperatures or more also an Arrhenius
+    fit. The drift of the energy is taken from vasprun.xml, or from the OSZICAR beside an XDATCAR.
 
     \b
     Examples:
@@ -97,31 +106,53 @@ def command(
         species=tuple(e.strip() for e in elements.split(",")) if elements else None,
         cell=_cell(cell),
         md_timestep_fs=md_timestep_fs,
+        topology=topology,
     )
-    charge = _charge(species, charge)
+    mobile = _species(species)
+    charges = [_charge(one, charge, len(mobile)) for one in mobile]
     fastest = None if phonons is None else float(read_phonon_frequencies(phonons).max())
     runs = [read_trajectory(path, options) for path in trajectories]
     names = [str(path) for path in trajectories]
     if join:
         runs, names = [Trajectory.join(runs)], [" + ".join(names)]
     each = _temperatures(temperatures, len(runs))
-    results = [
-        analyze(
-            _equilibrated(run, equilibration_ps),
-            species,
-            temperature,
-            charge,
-            fastest_phonon_thz=fastest,
-        )
-        for run, temperature in zip(runs, each, strict=True)
+    analyses = [
+        (name, _equilibrated(run, equilibration_ps), temperature)
+        for name, run, temperature in zip(names, runs, each, strict=True)
     ]
-    fit = _arrhenius(results)
+    results: list[TransportResult] = []
+    labels: list[str] = []
+    for one, of_one in zip(mobile, charges, strict=True):
+        others = [other for other in mobile if other != one]
+        for name, run, temperature in analyses:
+            labels.append(name)
+            results.append(
+                analyze(
+                    run,
+                    one,
+                    temperature,
+                    of_one,
+                    fastest_phonon_thz=fastest,
+                    also_mobile=others,
+                )
+            )
+    fits = {one: _arrhenius([r for r in results if r.species == one]) for one in mobile}
     if plots:
-        _draw(plots, results, fit)
+        _draw(plots, results, fits)
     if as_json:
-        click.echo(json.dumps(_as_json(names, results, fit), allow_nan=False))
+        click.echo(json.dumps(_as_json(labels, results, fits), allow_nan=False))
     else:
-        _print(names, results, fit)
+        _print(labels, results, fits)
+
+
+def _species(text: str) -> tuple[str, ...]:
+    """Return the mobile species of ``Li,Na``."""
+    from ionsieve.errors import InputError
+
+    found = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not found:
+        raise InputError(f"--species {text!r} names no element; give e.g. Na, or Li,Na")
+    return found
 
 
 def _cell(text: str | None) -> tuple[tuple[float, ...], ...] | None:
@@ -141,9 +172,11 @@ def _cell(text: str | None) -> tuple[tuple[float, ...], ...] | None:
     return tuple(numbers[0:3]), tuple(numbers[3:6]), tuple(numbers[6:9])
 
 
-def _charge(species: str, given: float | None) -> float:
+def _charge(species: str, given: float | None, n_species: int) -> float:
     from ionsieve.errors import InputError
 
+    if given is not None and n_species > 1:
+        raise InputError(f"--charge {given:g} for {n_species} species; analyse them one by one")
     if given is not None:
         return given
     if species not in _CHARGES:
@@ -191,31 +224,41 @@ def _arrhenius(results: list[TransportResult]) -> ArrheniusFit | None:
 
 
 def _as_json(
-    names: list[str], results: list[TransportResult], fit: ArrheniusFit | None
+    names: list[str], results: list[TransportResult], fits: dict[str, ArrheniusFit | None]
 ) -> dict[str, Any]:
-    """Return all results; those of a single trajectory also at the top."""
+    """Return all results; those of a single trajectory and species also at the top."""
     listed = [
         {"trajectory": name, **result.to_dict()}
         for name, result in zip(names, results, strict=True)
     ]
     out: dict[str, Any] = dict(listed[0]) if len(listed) == 1 else {}
     out["trajectories"] = listed
-    if fit:
-        out.update(
-            activation_energy_ev=fit.activation_energy_ev,
-            activation_energy_ci95_ev=fit.activation_energy_ci95_ev,
-            diffusivity_300k_cm2_s=fit.diffusivity_300k_cm2_s,
-            diffusivity_300k_ci95_cm2_s=fit.diffusivity_300k_ci95_cm2_s,
-            sigma_300k_s_cm=fit.sigma_300k_s_cm,
-            sigma_300k_ci95_s_cm=fit.sigma_300k_ci95_s_cm,
-            sigma_300k_is_extrapolated=fit.is_extrapolated,
-            straight_line_p=fit.straight_line_p,
-            bend_temperature_k=fit.bend_temperature_k,
-        )
+    lines = {species: _line_as_json(fit) for species, fit in fits.items() if fit}
+    if len(fits) > 1:
+        out["arrhenius"] = lines
+    else:
+        out.update(*lines.values())
     return out
 
 
-def _draw(folder: Path, results: list[TransportResult], fit: ArrheniusFit | None) -> None:
+def _line_as_json(fit: ArrheniusFit) -> dict[str, Any]:
+    return {
+        "activation_energy_ev": fit.activation_energy_ev,
+        "activation_energy_ci95_ev": fit.activation_energy_ci95_ev,
+        "diffusivity_300k_cm2_s": fit.diffusivity_300k_cm2_s,
+        "diffusivity_300k_ci95_cm2_s": fit.diffusivity_300k_ci95_cm2_s,
+        "sigma_300k_s_cm": fit.sigma_300k_s_cm,
+        "sigma_300k_ci95_s_cm": fit.sigma_300k_ci95_s_cm,
+        "sigma_300k_is_extrapolated": fit.is_extrapolated,
+        "straight_line_p": fit.straight_line_p,
+        "bend_temperature_k": fit.bend_temperature_k,
+        "arrhenius_warnings": fit.warnings,
+    }
+
+
+def _draw(
+    folder: Path, results: list[TransportResult], fits: dict[str, ArrheniusFit | None]
+) -> None:
     from ionsieve.md_analysis import plots
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -225,58 +268,52 @@ def _draw(folder: Path, results: list[TransportResult], fit: ArrheniusFit | None
         drawn[f"{start}_msd"] = plots.plot_msd(result)
         drawn[f"{start}_windows"] = plots.plot_windows(result)
         drawn[f"{start}_displacements"] = plots.plot_displacements(result)
-    if fit:
-        drawn["arrhenius"] = plots.plot_arrhenius(fit)
+    for species, fit in fits.items():
+        if fit:
+            name = "arrhenius" if len(fits) == 1 else f"arrhenius_{species}"
+            drawn[name] = plots.plot_arrhenius(fit)
     for name, axes in drawn.items():
         figure = axes.get_figure(root=True)
         if figure is not None:
             figure.savefig(folder / f"{name}.png")
 
 
-def _print(names: list[str], results: list[TransportResult], fit: ArrheniusFit | None) -> None:
+def _print(
+    names: list[str], results: list[TransportResult], fits: dict[str, ArrheniusFit | None]
+) -> None:
     for name, r in zip(names, results, strict=True):
-        low, high = r.diffusivity_ci95_cm2_s
-        sigma_low, sigma_high = r.sigma_ne_ci95_s_cm
-        click.echo(
-            f"{name}: {r.n_mobile} {r.species} in {r.length_ps:.4g} ps, {r.temperature_k:g} K"
-        )
-        click.echo(f"  verdict            {r.verdict}")
+        (_, run), (_, verdict), *figures = r.summary()
+        click.echo(f"{name}: {run}")
+        click.echo(f"  {'verdict':30s} {verdict}")
         for reason in r.reasons:
-            click.echo(f"                     - {reason}")
-        click.echo(
-            f"  D                  {r.diffusivity_cm2_s:.3e} ({low:.2e} to {high:.2e}) cm2/s"
-        )
-        click.echo(
-            f"  sigma (Nernst-E.)  {r.sigma_ne_s_cm:.3e} ({sigma_low:.2e} to {sigma_high:.2e}) S/cm"
-        )
-        if r.sigma_collective_s_cm is not None and r.sigma_collective_ci95_s_cm is not None:
-            low, high = r.sigma_collective_ci95_s_cm
-            click.echo(
-                f"  sigma (collective) {r.sigma_collective_s_cm:.3e} ({low:.2e} to {high:.2e}) S/cm"
-            )
-        if r.haven_ratio is not None and r.haven_ratio_ci95 is not None:
-            low, high = r.haven_ratio_ci95
-            click.echo(f"  Haven ratio        {r.haven_ratio:.2f} ({low:.2f} to {high:.2f})")
+            click.echo(f"  {'':30s} - {reason}")
+        for label, text in figures:
+            click.echo(f"  {label:30s} {text}")
         if r.timestep_check and (drift := r.timestep_check.energy_drift):
             click.echo(
-                f"  energy drift       {drift.mev_atom_ps:.2g} +- {drift.standard_error:.1g} "
+                f"  {'energy drift':30s} {drift.mev_atom_ps:.2g} +- {drift.standard_error:.1g} "
                 "meV per atom and ps"
             )
         if r.required_length_ps:
-            click.echo(f"  for a 10 % error   {r.required_length_ps:.0f} ps")
-    if fit:
-        _print_fit(fit)
+            click.echo(f"  {'for a 10 % error':30s} {r.required_length_ps:.0f} ps")
+    for species, fit in fits.items():
+        if fit:
+            _print_fit(fit, f" of {species}" if len(fits) > 1 else "")
 
 
-def _print_fit(fit: ArrheniusFit) -> None:
+def _print_fit(fit: ArrheniusFit, of: str) -> None:
     low, high = fit.activation_energy_ci95_ev
-    click.echo(f"activation energy    {fit.activation_energy_ev:.3f} ({low:.3f} to {high:.3f}) eV")
+    click.echo(
+        f"activation energy{of}    {fit.activation_energy_ev:.3f} ({low:.3f} to {high:.3f}) eV"
+    )
     if fit.sigma_300k_s_cm is not None and fit.sigma_300k_ci95_s_cm is not None:
         low, high = fit.sigma_300k_ci95_s_cm
         how = "extrapolated" if fit.is_extrapolated else "interpolated"
         click.echo(
             f"sigma at 300 K       {fit.sigma_300k_s_cm:.2e} ({low:.1e} to {high:.1e}) S/cm, {how}"
         )
+    for warning in fit.warnings:
+        click.echo(f"  ! {warning}")
     if fit.bend_temperature_k:
         click.echo(
             f"two slopes fit better than one, with a bend near {fit.bend_temperature_k:.0f} K: the "
