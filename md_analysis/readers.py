@@ -9,11 +9,9 @@ import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from ase import Atoms
-from ase.io.trajectory import Trajectory as AseTrajectory
 from monty.json import MontyDecoder
 from pymatgen.core.trajectory import Trajectory as PymatgenTrajectory
 
@@ -28,6 +26,9 @@ from ionsieve.md_analysis.trajectory import Trajectory
 from ionsieve.md_analysis.vasprun import read_vasprun
 from ionsieve.md_analysis.xdatcar import read_xdatcar
 from ionsieve.md_analysis.xyz import read_xyz
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 
 def read_trajectory(path: str | Path, options: ReadOptions | None = None) -> Trajectory:
@@ -51,7 +52,7 @@ def read_trajectory(path: str | Path, options: ReadOptions | None = None) -> Tra
 
 
 #: What :func:`as_trajectory` takes.
-Source = Trajectory | PymatgenTrajectory | str | Path | Iterable[Atoms]
+Source: TypeAlias = "Trajectory | PymatgenTrajectory | str | Path | Iterable[Atoms]"
 
 
 def as_trajectory(source: Source, options: ReadOptions | None = None) -> Trajectory:
@@ -69,7 +70,7 @@ def as_trajectory(source: Source, options: ReadOptions | None = None) -> Traject
     if isinstance(source, PymatgenTrajectory):
         return from_pymatgen(source, options)
     frames = list(source) if isinstance(source, Iterable) else []
-    if not frames or not all(isinstance(atoms, Atoms) for atoms in frames):
+    if not frames or not all(hasattr(atoms, "get_scaled_positions") for atoms in frames):
         raise InputError(
             f"a {type(source).__name__} is no trajectory; give a path, a Trajectory, pymatgen's "
             "Trajectory or ASE Atoms, one per frame"
@@ -171,6 +172,9 @@ def _checked(trajectory: Trajectory, options: ReadOptions, path: Path) -> Trajec
 
 
 def _ase_traj(path: Path, options: ReadOptions) -> Trajectory:
+    # Imported when needed: the analysis is installed without ASE, too.
+    from ase.io.trajectory import Trajectory as AseTrajectory
+
     content, _ = read_bytes(path)
     try:
         with tempfile.NamedTemporaryFile(suffix=".traj") as plain:

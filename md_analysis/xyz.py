@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import ase.data
 import numpy as np
 from numpy.typing import NDArray
+from pymatgen.core.periodic_table import Element
 
 from ionsieve.errors import InputError
 from ionsieve.md_analysis.assembly import FrameStream
@@ -229,7 +229,7 @@ def _table(
     )
     labels = table.labels_in_order(rows)
     if all(word.isdigit() for word in labels):
-        labels = [ase.data.chemical_symbols[int(word)] for word in labels]
+        labels = [Element.from_Z(int(word)).symbol for word in labels]
     return table, *elements_of(labels)
 
 
