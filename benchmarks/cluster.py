@@ -16,18 +16,25 @@ from pathlib import Path
 import numpy as np
 import yaml
 from fireworks import LaunchPad
+from jobflow import JobStore
 from jobflow.managers.fireworks import flow_to_workflow
 from pymatgen.core import Structure
 
-from ionsieve.workflows.documents.flows import NewFlow
-from ionsieve.workflows.documents.raw import Arrangement, CompositionDocument
-from ionsieve.workflows.funnel.dynamics import molecular_dynamics_flow
+from ionsieve.workflows.documents.flows import FlowStatus, NewFlow
+from ionsieve.workflows.documents.raw import Arrangement, RankingDocument
+from ionsieve.workflows.funnel.asked import extra_phases, new_funnel
+from ionsieve.workflows.funnel.dynamics import DynamicsStage, LongStage, ShortStage
 from ionsieve.workflows.funnel.flows import Funnel
-from ionsieve.workflows.funnel.relaxation import relaxation_flow
+from ionsieve.workflows.funnel.phases import starting_structures
+from ionsieve.workflows.funnel.ranking import RankStage
+from ionsieve.workflows.funnel.records import stored_document
+from ionsieve.workflows.funnel.schedule import Schedule
+from ionsieve.workflows.funnel.segments import Run, run_flow
+from ionsieve.workflows.funnel.stage import Case
 from ionsieve.workflows.planning.doping import solid_solution
 from ionsieve.workflows.planning.plan import make_plan
+from ionsieve.workflows.results.handle import Results
 from ionsieve.workflows.runners.fireworks.launchpad import WorkflowQueue, open_launchpad
-from ionsieve.workflows.runners.refresh import refresh_collections
 from ionsieve.workflows.settings.reading import read_screening
 from ionsieve.workflows.settings.schema import ScreeningFile
 from ionsieve.workflows.store.opening import open_job_store
@@ -41,33 +48,68 @@ def peak_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 
-def arrangements(funnel: Funnel, composition: CompositionDocument) -> list[Arrangement]:
+def ranking(case: Case) -> RankingDocument:
     """Return the first arrangements of a composition, unranked: only their number matters."""
-    candidate = funnel.candidates[composition.composition_id]
-    space = solid_solution(candidate.mother, composition)
+    candidate = case.candidate
+    space = solid_solution(candidate.mother, candidate.composition)
     parts = [np.repeat(range(len(s.counts)), s.counts) for s in space.sublattices]
     structure = space.structure(np.concatenate(parts).astype(np.uint8)).as_dict()
-    return [
-        Arrangement(rank=n, energy_ev=0.0, degeneracy=1, structure=structure)
-        for n in range(1, N_ARRANGEMENTS + 1)
-    ]
+    numbers = range(1, N_ARRANGEMENTS + 1)
+    name = candidate.composition.composition_id
+    return RankingDocument(
+        composition_id=name,
+        mother_id=candidate.mother.mother_id,
+        composition=candidate.composition,
+        method="none",
+        certified=False,
+        n_arrangements=candidate.composition.n_arrangements,
+        n_covered="0",
+        seconds=0.0,
+        n_kept=N_ARRANGEMENTS,
+        arrangement_keys=[f"{name} {n}" for n in numbers],
+        ewald_energies_ev=[0.0] * N_ARRANGEMENTS,
+        arrangements=[
+            Arrangement(rank=n, energy_ev=0.0, degeneracy=1, structure=structure) for n in numbers
+        ],
+        provenance=candidate.subject.provenance([], ""),
+    )
 
 
-def flows(funnel: Funnel) -> list[NewFlow]:
+def dynamics(case: Case, stage: DynamicsStage, structure: Structure) -> NewFlow:
+    """Return a run of the set length, as one flow."""
+    candidate, settings = case.candidate, stage.settings(case.screening)
+    schedule = Schedule.of(settings)
+    label = candidate.composition.composition_id
+    run = Run(
+        subject=candidate.subject,
+        key=f"{label} {stage.name}",
+        stage=stage.name,
+        species=candidate.composition.mobile_ion,
+        temperature_k=settings.temperature_k,
+        timestep_fs=settings.timestep_fs,
+        frame_interval=settings.frame_interval,
+        seed=settings.seed,
+        equilibration_ps=settings.equilibration_ps,
+    )
+    n_frames = schedule.n_set * schedule.n_frames
+    tags = stage.tags(case, run.look_key(n_frames))
+    flow = run_flow(run, case.screening, tags, [], structure, n_frames, schedule.n_frames)
+    return NewFlow(tags.key, flow, label=label, stage=stage.name)
+
+
+def flows(funnel: Funnel, job_store: JobStore) -> list[NewFlow]:
     """Return every flow of the screening, also those that come into being while it runs."""
     found = funnel.next_flows([])
-    for composition in funnel.plan.compositions[:N_COMPOSITIONS]:
-        candidate = funnel.candidates[composition.composition_id]
-        kept = arrangements(funnel, composition)
-        relaxations = relaxation_flow(candidate, kept, "ranking")
-        structure = kept[0].structure
-        dynamics = [
-            molecular_dynamics_flow(candidate, Structure.from_dict(structure), stage)
-            for stage in ("short_md", "long_md")
-        ]
-        for number, flow in enumerate([relaxations, *dynamics]):
-            key = f"{candidate.flow_key}-{number}"
-            found.append(NewFlow(key, flow, label=composition.composition_id, stage="relax"))
+    cases = list(funnel.cases.values())[:N_COMPOSITIONS]
+    documents = [ranking(case) for case in cases]
+    for case, document in zip(cases, documents, strict=True):
+        name, key = document.composition_id, RankStage().key(case)
+        job_store.update(stored_document(document, f"ranking-{name}", key, "rank"))
+    known = [FlowStatus(new.key, new.label, new.stage, "completed", 1, 1) for new in found]
+    found += funnel.next_flows(known)
+    for case, document in zip(cases, documents, strict=True):
+        structure = Structure.from_dict(document.arrangements[0].structure)
+        found += [dynamics(case, stage, structure) for stage in (ShortStage(), LongStage())]
     return found
 
 
@@ -76,9 +118,10 @@ def build(screening: ScreeningFile) -> list[NewFlow]:
     start = time.perf_counter()
     plan = make_plan(screening)
     job_store = open_job_store(screening)
-    funnel = Funnel(screening, plan, job_store)
+    phases = starting_structures(plan, screening, extra_phases(screening))
+    funnel = new_funnel(screening, plan, job_store, phases)
     planned = time.perf_counter()
-    found = flows(funnel)
+    found = flows(funnel, job_store)
     built = time.perf_counter()
     workflows = [flow_to_workflow(new.flow, job_store) for new in found]
     n_jobs = sum(len(workflow.id_fw) for workflow in workflows)
@@ -123,7 +166,9 @@ def status(queue: WorkflowQueue, screening: ScreeningFile, n_documents: int) -> 
             job_store.docs_store._collection.insert_many(batch)
         start = time.perf_counter()
         queue.flows()
-        refresh_collections(screening)
+        results = Results.open(screening)
+        results.counts()
+        results.find("compositions", columns=["composition_id", "state", "reason"])
         print(
             f"status with {job_store.count()} documents: {time.perf_counter() - start:.2f} s; "
             f"peak {peak_gb():.2f} GB"

@@ -38,6 +38,7 @@ from ionsieve.workflows.documents.raw import (
     TransportDocument,
 )
 from ionsieve.workflows.funnel.asked import new_funnel
+from ionsieve.workflows.funnel.candidate import energy_key
 from ionsieve.workflows.funnel.conclusion import concluded
 from ionsieve.workflows.funnel.dynamics import follow_run, make_run
 from ionsieve.workflows.funnel.gates import LongGate
@@ -215,12 +216,16 @@ def plan():
     )
 
 
-def phase_book(plan_document):
-    """Return the competing phases of a plan, and where each starts."""
+def phase_book(settings):
+    """Return the competing phases under these settings, and where each starts."""
+    energies = energy_key(settings)
     names = {**PHASES, **{f"{name}-element": name for name in ELEMENTS}}
     entries = [
         PhaseEntry(
-            key=settings_hash("phase", name), phase_id=name, formula=formula, source="prototype"
+            key=settings_hash("phase", name, energies),
+            phase_id=name,
+            formula=formula,
+            source="prototype",
         )
         for name, formula in names.items()
     ]
@@ -245,9 +250,14 @@ class Imagined:
         self.document = imagined_plan or plan()
         self.funnel = None
 
+    def provenance(self, *inputs):
+        """Return where a number comes from: the settings' backend."""
+        backend = self.settings.backend.name
+        return provenance(*inputs).model_copy(update={"backend": backend})
+
     def plan(self):
         """Store what is asked for, as a run does before anything else."""
-        book = phase_book(self.document)
+        book = phase_book(self.settings)
         self.funnel = new_funnel(self.settings, self.document, self.writer.job_store, book)
 
     def phases(self, fail=()):
@@ -265,7 +275,7 @@ class Imagined:
                 structure=STRUCTURE.as_dict(),
                 energy_ev_atom=-4.0,
                 source="prototype",
-                provenance=provenance(),
+                provenance=self.provenance(),
             )
             self.writer.write(document, "phase", entry.key)
 
@@ -303,7 +313,7 @@ class Imagined:
                 )
                 for rank in range(1, n + 1)
             ],
-            provenance=provenance(),
+            provenance=self.provenance(),
         )
         return self.writer.write(document, "rank", RankStage().key(self.case(composition)))
 
@@ -326,7 +336,7 @@ class Imagined:
                 volume_change=-0.021,
                 ewald_rank=member.rank,
                 ewald_energy_ev=-3139.8 + 0.3 * member.rank,
-                provenance=provenance(case.result("rank").uuid),
+                provenance=self.provenance(case.result("rank").uuid),
             )
             found = self.writer.write(document, "relax", member.key)
             uuid = found if member.rank == 2 else uuid
@@ -355,7 +365,7 @@ class Imagined:
             n_phases=14,
             missing_phases=missing,
             is_lower_bound=bool(missing),
-            provenance=provenance(),
+            provenance=self.provenance(),
         )
         key = key or self.key(composition, "hull")
         return self.writer.write(document, "hull", key, uuid, index)
@@ -367,7 +377,7 @@ class Imagined:
             composition=composition.formula,
             min_frequency_thz=lowest_thz,
             max_frequency_thz=highest_thz,
-            provenance=provenance(),
+            provenance=self.provenance(),
         )
         return self.writer.write(document, "phonons", self.key(composition, "phonons"))
 
@@ -405,7 +415,7 @@ class Imagined:
             analysis=analysis(diffusivity, verdict),
             mechanism=mechanism(),
             segment_uuids=["segment-1"],
-            provenance=provenance("segment-1"),
+            provenance=self.provenance("segment-1"),
         )
         return self.writer.write(document, run.stage, run.look_key(n_frames))
 

@@ -169,15 +169,29 @@ def test_labels_come_from_the_documents_and_newer_settings_are_listed(finished, 
     assert contents.engines == ["mock_vasp"]
 
 
-def test_the_engine_is_the_one_of_the_documents(finished, tmp_path):
-    settings, job_store = finished
-    other = read_backend_section({"name": "vasp"})
-    edited = settings.model_copy(update={"backend": other})
+def test_the_engine_is_the_one_of_the_documents(settings, job_store, tmp_path):
+    composition, imagined = compositions()[4], Imagined(settings, job_store)
+    imagined.plan()
+    imagined.phases()
+    imagined.rank(composition)
+    imagined.relax(composition)
+    imagined.hull(composition, 0.02)
+    other = settings.model_copy(update={"backend": read_backend_section({"name": "vasp"})})
+    assert read_contents(Results(settings, job_store)).engines == ["mock_vasp"]
     # Rankings serve any engine; nothing else does.
-    page = report(edited, job_store, tmp_path)
+    page = report(other, job_store, tmp_path)
     assert "engine vasp (nothing computed yet)" in page.text
-    assert Results(edited, job_store).find("arrangements").total > 0
-    assert Results(edited, job_store).find("materials").total == 0
+    assert Results(other, job_store).find("arrangements").total == 5
+    assert Results(other, job_store).find("materials").total == 0
+    again = Imagined(other, job_store)
+    again.plan()
+    again.phases()
+    again.relax(composition)
+    again.hull(composition, 0.03)
+    contents = read_contents(Results(other, job_store))
+    assert contents.engines == ["vasp"]
+    assert [row["e_hull_ev_atom"] for row in contents.conductors] == [0.03]
+    assert read_contents(Results(settings, job_store)).engines == ["mock_vasp"]
 
 
 def test_a_report_before_anything_has_run(settings, job_store, tmp_path):
