@@ -264,3 +264,28 @@ def test_threads_and_forks_share_a_reader(public_folder):
         assert counts == [10] * 4
         assert as_another_user(store.count) == "10"
         assert store.count() == 10
+
+
+@pytest.mark.parametrize("reader_first", [True, False])
+def test_other_connections_of_a_process_leave_its_locks_alone(tmp_path, reader_first):
+    # A process that closes a file loses all its locks on it: another one then takes itself for the
+    # last that has the store open, removes the log, and what is written here is lost.
+    path = tmp_path / "s.sqlite"
+    filled(path)
+    readers = [reader(path)]
+    if reader_first:
+        readers[0].connect()
+        assert readers[0].count() == 10
+    with SQLiteStore(path, "things", key="n") as store:
+        store.update({"n": "before"})
+        readers[0].connect()
+        assert readers[0].count() == 11
+        readers[0].close()
+        with SQLiteStore(path, "others", key="n"):
+            pass
+        code = WRITER.replace("for line in sys.stdin", "for line in []")
+        subprocess.run([sys.executable, "-c", code, str(path)], check=True, capture_output=True)
+        assert (tmp_path / "s.sqlite-wal").exists()
+        store.update({"n": "after"})
+    with reader(path) as store:
+        assert store.distinct("n")[10:] == ["before", "live", "after"]

@@ -341,6 +341,11 @@ def test_serialization(store):
             copy.count()
         with copy:
             assert copy.count() == 1
+    for options in ({"stamped": True}, {"read_only": True}):
+        copy = MontyDecoder().process_decoded(
+            SQLiteStore(store.path, "things", **options).as_dict()
+        )
+        assert {"stamped": copy.stamped, "read_only": copy.read_only}.items() >= options.items()
     assert store != SQLiteStore(store.path, "others", key="n")
     assert store != MemoryStore()
 

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from ionsieve.workflows.store.sqlite.query import search
 #: How long a process waits for another one that writes.
 BUSY_TIMEOUT_S = 60.0
 
-#: How every SQLite file starts.
-_MAGIC = b"SQLite format 3\0"
+#: Bytes of the smallest page SQLite knows.
+_SMALLEST_FILE = 512
 
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
@@ -30,11 +31,21 @@ class UniqueError(IonSieveError):
     """A unique index forbids the write."""
 
 
+#: Files that this process has open for writing, and how many times.
+_written: Counter[str] = Counter()
+
+
+def is_written_here(path: str) -> bool:
+    """Tell whether this process has connections that write a file."""
+    return _written[os.path.realpath(path)] > 0
+
+
 class Connections:
     """One SQLite connection for each thread of each process, opened for reading and writing."""
 
     def __init__(self, path: str) -> None:
         self.path = path
+        _written[os.path.realpath(path)] += 1
         self._start()
 
     def _start(self) -> None:
@@ -94,6 +105,7 @@ class Connections:
             for connection in self._by_thread.values():
                 connection.close()
             self._by_thread.clear()
+        _written[os.path.realpath(self.path)] -= 1
 
     def _close_those_of_dead_threads(self) -> None:
         alive = {thread.ident for thread in threading.enumerate()}
@@ -127,17 +139,12 @@ def check_place(path: Path) -> None:
 
 
 def check_content(path: Path) -> None:
-    """Raise InputError if a file is there and is none of SQLite's, which would overwrite it."""
-    try:
-        with open(path, "rb") as file:
-            start = file.read(len(_MAGIC))
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise InputError(
-            f"store {path}: no permission to read it ({error.strerror}); change it"
-        ) from error
-    if start not in (b"", _MAGIC):
+    """Raise InputError if a file is too small to be SQLite's, which would overwrite it.
+
+    It is not opened to look inside: closing a file drops all locks this process has on it, those
+    of SQLite's connections included.
+    """
+    if os.path.exists(path) and 0 < os.stat(path).st_size < _SMALLEST_FILE:
         raise InputError(f"store {path} can't be opened: file is not a database; give another file")
 
 

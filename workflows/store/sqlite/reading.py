@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sqlite3
+import subprocess
 import tempfile
 import threading
 from pathlib import Path
@@ -28,13 +28,14 @@ from ionsieve.workflows.store.sqlite.connections import (
     add_functions,
     check_content,
     check_place,
+    is_written_here,
     readable_errors,
 )
 
 _ATTEMPTS = 5
 
-# Connections and copies inherited by fork, kept alive: they are the parent's to close.
-_inherited: list[object] = []
+# Connections and copies that are not to be closed: those inherited by fork are the parent's.
+_kept: list[object] = []
 
 
 class _State(NamedTuple):
@@ -59,6 +60,8 @@ class Reader:
     def __init__(self, path: str) -> None:
         check_place(Path(path))
         check_content(Path(path))
+        if os.path.exists(path) and not os.access(path, os.R_OK):
+            raise InputError(f"store {path}: no permission to read it; change it")
         self.path = path
         self._lock = threading.RLock()
         self._process = os.getpid()
@@ -87,7 +90,12 @@ class Reader:
         """Close the connection."""
         with self._lock:
             if self._connection is not None and self._process == os.getpid():
-                self._connection.close()
+                if self._opened.log is None and is_written_here(self.path):
+                    # An immutable connection takes no part in locking. Closing its file would
+                    # drop the locks of those of this process that do.
+                    _kept.append(self._connection)
+                else:
+                    self._connection.close()
             self._connection = None
             if self._copy is not None:
                 self._copy.cleanup()
@@ -97,7 +105,7 @@ class Reader:
         """Return a connection to the file as it is now; None if it changed meanwhile."""
         if self._process != os.getpid():
             # The parent's connection is not ours to close, nor its copy to remove.
-            _inherited.append((self._connection, self._copy))
+            _kept.append((self._connection, self._copy))
             self._connection = self._copy = None
             self._process = os.getpid()
         if self._connection is not None and self._is_outdated():
@@ -125,16 +133,18 @@ class Reader:
         self._copy = tempfile.TemporaryDirectory(prefix="ionsieve-")
         copy = os.path.join(self._copy.name, "store.sqlite")
         log = self._opened.log_path
-        try:
-            shutil.copyfile(self.path, copy)
-            shutil.copyfile(log, copy + log.removeprefix(self.path))
-        except FileNotFoundError:
-            return None
-        except OSError as error:
+        for source, target in ((self.path, copy), (log, copy + log.removeprefix(self.path))):
+            # In a process of its own: closing the file here would drop SQLite's locks on it.
+            done = subprocess.run(["cp", "--", source, target], capture_output=True, text=True)
+            if done.returncode == 0:
+                continue
+            if self._state() != self._opened:
+                return None
+            reason = " ".join(done.stderr.split())
             raise IonSieveError(
-                f"store {self.path}: no room for a copy in {tempfile.gettempdir()} "
-                f"({error.strerror}); set TMPDIR to a folder on a larger disk"
-            ) from error
+                f"store {self.path}: can't be copied to {tempfile.gettempdir()} ({reason}); "
+                "set TMPDIR to a folder on a larger disk"
+            )
         return _connect(copy, "mode=rw") if self._state() == self._opened else None
 
     def _state(self) -> _State:
