@@ -20,7 +20,7 @@ from ionsieve.workflows.cli import cli
 from ionsieve.workflows.documents.flows import NewFlow
 from ionsieve.workflows.runners.fireworks.launchpad import WorkflowQueue, open_launchpad
 from ionsieve.workflows.runners.fireworks.submit import Submitter
-from ionsieve.workflows.runners.refresh import stored_flows
+from ionsieve.workflows.runners.work import stored_flows
 from ionsieve.workflows.settings.reading import read_screening
 from ionsieve.workflows.store.opening import open_collection, open_job_store
 from mongo_server import MongoServer
@@ -208,7 +208,7 @@ def test_submit_sends_the_funnels_flows_with_their_resources(folder, launchpad):
     answer = json.loads(result.stdout)
     assert dry["dry_run"]
     assert {row["key"] for row in dry["added"]} == {row["key"] for row in answer["added"]}
-    assert {row["stage"] for row in answer["added"]} == {"plan", "phase", "relax"}
+    assert {row["stage"] for row in answer["added"]} == {"phase", "rank"}
     again = json.loads(run(cli, ["submit", path, "--json"]).stdout)
     assert again["added"] == []
     assert again["flows"] == {"waiting": len(answer["added"])}

@@ -50,5 +50,4 @@ def candidate(structure):
             n_arrangements="1",
             log10_n_arrangements=0.0,
         ),
-        flow_key="key",
     )

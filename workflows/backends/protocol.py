@@ -1,21 +1,26 @@
 """What every engine offers: the same jobs, with the same inputs and outputs.
 
-A backend is one folder, found by its entry point in the group ``ionsieve.backends``. No stage of the
-funnel reads a backend's files or knows its document classes.
+A backend is one folder, found by its entry point in the group ``ionsieve.backends``. No stage of
+the funnel reads a backend's files or knows its document classes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from jobflow import Flow, Job, OutputReference
-from pydantic import Field
-from pymatgen.core import Structure
+from monty.json import MSONable
+from pydantic import ConfigDict, Field
 
-from ionsieve.md_analysis import Trajectory
 from ionsieve.workflows.documents.raw import Document, StructureDict
-from ionsieve.workflows.settings.schema import Relax, Section
+from ionsieve.workflows.settings.backend_section import BackendSection
+from ionsieve.workflows.settings.schema import Relax
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+    from ionsieve.md_analysis import Trajectory
 
 #: What a backend may be able to do; ``batch``: a worker runs many ready jobs of one kind together.
 CAPABILITIES = frozenset({"relax", "static", "md", "phonons", "batch"})
@@ -51,6 +56,9 @@ class Calculation:
         Reference to the energy per atom, in eV.
     folder
         Reference to the folder of the last job; a path, or ``host:path``.
+    engine
+        References to what the outputs tell about the engine: the argument of
+        :meth:`Backend.energy_identity`.
     uuid
         Of the last job.
     """
@@ -59,19 +67,20 @@ class Calculation:
     structure: OutputReference
     energy_ev_atom: OutputReference
     folder: OutputReference
+    engine: dict[str, OutputReference]
     uuid: str
 
 
 @dataclass(frozen=True)
-class MDSpec:
-    """One segment of molecular dynamics at constant volume and temperature.
+class MDSpec(MSONable):
+    """One segment of molecular dynamics at constant volume and temperature; can go into a job.
 
     Attributes
     ----------
     temperature_k, timestep_fs
         Of the thermostat, and of the integration.
     n_steps, frame_interval
-        Steps in all, and between frames of the trajectory.
+        Steps in all, and between frames of the trajectory, also from one segment to the next.
     seed
         Decides the velocities at the start of a run.
     """
@@ -82,18 +91,32 @@ class MDSpec:
     frame_interval: int = 1
     seed: int = 0
 
+    @property
+    def n_frames(self) -> int:
+        """Frames of the trajectory."""
+        return self.n_steps // self.frame_interval
+
 
 class Checkpoint(Document):
     """Where a run goes on, with velocities and thermostat; only its backend looks inside.
 
-    The folder is used while it is there; ``files`` are what it takes to go on without it.
+    As :meth:`Backend.md` gives it, it holds references; as an argument of a job, what they lead to.
+    ``files`` are what it takes to go on without the folder; :meth:`Backend.keep` fills them in.
     """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     structure: StructureDict | OutputReference | None = None
     folder: str | OutputReference = ""
-    files: dict[str, str] = Field(default_factory=dict, description="file name -> text")
+    files: dict[str, str] | OutputReference = Field(
+        default_factory=dict, description="file name, without dots -> text"
+    )
 
-    model_config = {"arbitrary_types_allowed": True, "extra": "forbid"}
+    @property
+    def is_stored(self) -> bool:
+        """Whether it holds values, so that no job of this flow comes before."""
+        values = (self.structure, self.folder, self.files)
+        return not any(isinstance(value, OutputReference) for value in values)
 
 
 @dataclass(frozen=True)
@@ -135,8 +158,13 @@ class Backend(Protocol):
 
     name: ClassVar[str]
     #: Validates the backend's own ``backend:`` section.
-    Settings: ClassVar[type[Section]]
+    Settings: ClassVar[type[BackendSection]]
     capabilities: ClassVar[frozenset[str]]
+
+    @property
+    def settings(self) -> BackendSection:
+        """The validated ``backend:`` section."""
+        ...
 
     @classmethod
     def create(cls, settings: Any, relax: Relax, limits: Limits) -> Self:
@@ -154,10 +182,31 @@ class Backend(Protocol):
         ...
 
     def identity(self) -> dict[str, Any]:
-        """Return everything that decides an energy: functional, potentials, settings.
+        """Return everything in the settings that decides an energy, as JSON values.
 
-        Entries of one hull must agree in it. It is part of the keys of results, so neither
-        command lines nor places belong in it.
+        It is part of the keys of results: neither command lines nor places belong in it, nor what
+        differs from machine to machine or with the next release of a parser. What is known only
+        when an energy is there belongs into :meth:`energy_identity`.
+        """
+        ...
+
+    def energy_identity(self, engine: dict[str, Any]) -> dict[str, Any]:
+        """Return what was computed: :meth:`identity`, and what the outputs say, as JSON values.
+
+        Stored with each energy; entries of one hull must agree in it (see
+        :func:`..thermodynamics.convex_hull.disagreement` for how they are compared).
+
+        Parameters
+        ----------
+        engine
+            What :attr:`Calculation.engine` leads to, in a job after the calculation.
+
+        Returns
+        -------
+        dict
+            ``engine``: name and version found in the outputs, for example "vasp 6.4.2";
+            ``potentials``: element -> potential, if there are any; ``settings``:
+            :meth:`identity`; and what else must agree.
         """
         ...
 
@@ -176,7 +225,13 @@ class Backend(Protocol):
         ...
 
     def md(self, spec: MDSpec, start: Structure | Checkpoint, name: str) -> MDCalculation:
-        """Return one segment, from a structure or from where an earlier segment ended."""
+        """Return one segment, from a structure or from where an earlier segment ended.
+
+        Raises
+        ------
+        ionsieve.errors.IonSieveError
+            A stored checkpoint isn't one that :meth:`keep` has made.
+        """
         ...
 
     def read_segment(self, end: Checkpoint, spec: MDSpec) -> Trajectory:
@@ -185,12 +240,18 @@ class Backend(Protocol):
         Raises
         ------
         ionsieve.errors.IonSieveError
-            The segment is shorter than asked for, or can't be read.
+            The segment has not as many frames as asked for, or can't be read.
         """
         ...
 
     def keep(self, end: Checkpoint) -> Checkpoint:
-        """Return the checkpoint of a finished segment with all it takes to go on elsewhere."""
+        """Return the checkpoint of a finished segment with all it takes to go on elsewhere.
+
+        Raises
+        ------
+        ionsieve.errors.IonSieveError
+            The segment's folder is gone or incomplete.
+        """
         ...
 
     def phonons(self, structure: Structure, name: str) -> PhononCalculation:

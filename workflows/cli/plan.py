@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ionsieve.workflows.documents.raw import CompositionDocument, MotherDocument, PlanDocument
-    from ionsieve.workflows.funnel.estimate import StageEstimate
+    from ionsieve.workflows.funnel.stage import StageEstimate
 
 
 @click.command(name="plan")
@@ -27,14 +28,15 @@ def command(screening: Path, as_json: bool) -> None:
     Example:
       ionsieve plan screening.yaml
     """
-    from ionsieve.workflows.funnel.estimate import cost_model, estimate
+    from ionsieve.workflows.funnel.asked import extra_phases
+    from ionsieve.workflows.funnel.estimate import cost_assumption, estimate
     from ionsieve.workflows.planning.plan import make_plan
     from ionsieve.workflows.settings.reading import read_screening
 
     settings = read_screening(screening)
     plan = make_plan(settings)
-    stages = estimate(plan, settings)
-    _, assumption = cost_model(settings.backend.name)
+    stages = estimate(plan, settings, extra_phases(settings))
+    assumption = cost_assumption(settings)
     if as_json:
         click.echo(json.dumps(_as_json(plan, stages, assumption)))
         return
@@ -58,7 +60,7 @@ def _as_json(plan: PlanDocument, stages: list[StageEstimate], assumption: str) -
         "rejected": [r.model_dump(mode="json") for r in plan.rejected],
         "compositions": compositions,
         "rejected_compositions": [r.model_dump(mode="json") for r in plan.rejected_compositions],
-        "stages": [stage.to_dict() for stage in stages],
+        "stages": [asdict(stage) for stage in stages],
         "cost_assumption": assumption,
     }
 

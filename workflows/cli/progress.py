@@ -14,13 +14,8 @@ from rich.text import Text
 from ionsieve.workflows.cli.printing import console
 from ionsieve.workflows.documents.flows import FlowStatus
 from ionsieve.workflows.documents.raw import PlanDocument
+from ionsieve.workflows.funnel.table import titles
 
-#: Flow stage -> what people read.
-_TITLES = {
-    "phase": "Competing phases",
-    "relax": "Rank and relax",
-    "conductivity": "Hull gate and molecular dynamics",
-}
 _PLAIN_INTERVAL_S = 15.0
 
 
@@ -40,7 +35,7 @@ class FunnelProgress:
         )
         self._tasks = {
             stage: self._bars.add_task(title, total=None, detail="")
-            for stage, title in _TITLES.items()
+            for stage, title in titles().items()
         }
         self._live = Live(self._bars, console=self._console, refresh_per_second=4)
         self._last_plain = 0.0
@@ -67,14 +62,15 @@ class FunnelProgress:
             f"{self._name}: {len(plan.mothers)} mothers ({len(plan.rejected)} rejected), "
             f"{len(plan.compositions)} compositions ({len(plan.rejected_compositions)} rejected)",
         )
-        for task in ("relax", "conductivity"):
-            self._bars.update(self._tasks[task], total=len(plan.compositions))
+        self._bars.update(self._tasks["rank"], total=len(plan.compositions))
 
     def update(self, statuses: list[FlowStatus]) -> None:
         """Redraw from the launcher's flows."""
         lines = []
-        for stage, title in _TITLES.items():
+        for stage, title in titles().items():
             mine = [status for status in statuses if status.stage == stage]
+            if not mine:
+                continue
             ended = sum(status.state in ("completed", "failed") for status in mine)
             failed = sum(status.state == "failed" for status in mine)
             n_jobs, n_done = sum(s.n_jobs for s in mine), sum(s.n_done for s in mine)

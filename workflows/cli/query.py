@@ -16,6 +16,7 @@ import click
 @click.option("--collection", default="conductors", show_default=True, help="What to ask.")
 @click.option("--columns", help="Fields to show, comma separated.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many rows.")
+@click.option("--bounds", is_flag=True, help="Compare bounds and undecided values, too.")
 @click.option("--json", "form", flag_value="json", help="Print all fields as JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print as comma-separated values.")
 @click.option("--fields", is_flag=True, help="List the fields of the collection instead.")
@@ -26,12 +27,15 @@ def command(
     collection: str,
     columns: str | None,
     limit: int | None,
+    bounds: bool,
     form: str | None,
     fields: bool,
 ) -> None:
     """Ask the results: conductors by default, one row per composition past the hull gate.
 
-    Other collections: mothers, compositions, arrangements, materials, phases.
+    Other collections: mothers, compositions, arrangements, materials, phases. A condition on a
+    quantity holds only where it is a measurement: not for bounds, nor for runs that melted or
+    were not converged; --bounds compares those, too.
 
     \b
     Examples:
@@ -40,35 +44,33 @@ def command(
         --where 'sigma_300k_s_cm > 1e-3 and e_hull_ev_atom < 0.05' --sort -sigma_300k_s_cm
       ionsieve query screening.yaml --collection compositions --where "state == 'failed'"
     """
-    from ionsieve.workflows.results.query import query
+    from ionsieve.workflows.results.collections import collection_model
+    from ionsieve.workflows.results.presentation import companions
+    from ionsieve.workflows.runners.work import open_results
     from ionsieve.workflows.settings.reading import read_screening
 
     if fields:
         _print_fields(collection, as_json=form == "json")
         return
-    settings = read_screening(screening)
-    _refresh(settings)
+    results, _ = open_results(read_screening(screening))
     chosen = [name.strip() for name in columns.split(",") if name.strip()] if columns else None
-    rows = query(settings, where, sort, collection=collection, columns=chosen, limit=limit)
+    wanted = companions(collection_model(collection), chosen) if chosen else None
+    page = results.find(collection, where, sort, columns=wanted, limit=limit, bounds=bounds)
     if form == "json":
-        click.echo(json.dumps(rows))
+        click.echo(json.dumps(page.rows))
     elif form == "csv":
-        _print_csv(rows, collection, chosen)
+        _print_csv(page.rows, collection, wanted)
     else:
-        _print_table(rows, collection, chosen)
-
-
-def _refresh(settings: Any) -> None:
-    from ionsieve.workflows.runners.refresh import refresh_collections
-
-    refresh_collections(settings)
+        _print_table(page.rows, collection, chosen, page.total)
+    for change in results.changes():
+        click.echo(f"note: newer than the last run: {change}", err=True)
 
 
 def _print_fields(collection: str, as_json: bool) -> None:
     from rich.table import Table
 
     from ionsieve.workflows.cli.printing import console
-    from ionsieve.workflows.results.query import describe_fields
+    from ionsieve.workflows.results.presentation import describe_fields
 
     rows = describe_fields(collection)
     if as_json:
@@ -86,7 +88,7 @@ def _print_csv(rows: list[dict[str, Any]], collection: str, columns: list[str] |
     import csv
     import sys
 
-    from ionsieve.workflows.results.query import scalar_fields
+    from ionsieve.workflows.results.presentation import scalar_fields
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     names = columns or scalar_fields(collection)
@@ -101,8 +103,11 @@ def _cell(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, dict) else value
 
 
-def _print_table(rows: list[dict[str, Any]], collection: str, columns: list[str] | None) -> None:
+def _print_table(
+    rows: list[dict[str, Any]], collection: str, columns: list[str] | None, total: int
+) -> None:
     from ionsieve.workflows.cli.printing import console
-    from ionsieve.workflows.results.query import result_table
+    from ionsieve.workflows.results.presentation import result_table
 
-    console().print(result_table(rows, collection=collection, columns=columns))
+    table = result_table(rows, collection=collection, columns=columns, total=total)
+    console().print(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -28,18 +29,18 @@ def command(screening: Path, output: Path | None, as_json: bool) -> None:
     Example:
       ionsieve report screening.yaml -o report.html
     """
-    from dataclasses import asdict
-
     from ionsieve.workflows.report.page import write_report
-    from ionsieve.workflows.results.counts import funnel_counts
+    from ionsieve.workflows.runners.local.run import report_path
+    from ionsieve.workflows.runners.work import open_results
     from ionsieve.workflows.settings.reading import read_screening
 
     settings = read_screening(screening)
-    output = output or settings.resolve(f"{settings.name}-report.html")
+    output = output or report_path(settings)
     _check_target(output)
-    path = write_report(settings, output)
+    results, _ = open_results(settings)
+    path = write_report(results, output)
     if as_json:
-        stages = [asdict(count) for count in funnel_counts(settings)]
+        stages = [asdict(count) for count in results.counts()]
         click.echo(json.dumps({"report": str(path), "stages": stages}))
     else:
         click.echo(path)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from ionsieve.workflows.results.handle import Results
     from ionsieve.workflows.runners.local.run import RunResult
+    from ionsieve.workflows.settings.schema import Screening
 
 
 @click.command(name="run")
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
 def command(screening: Path, workers: int | None, retry_failed: bool, as_json: bool) -> None:
     """Run the whole funnel on this machine; run again to resume.
 
-    Interrupt it or kill it at any moment: finished calculations are kept and not repeated.
+    Interrupt it or kill it at any moment: finished calculations are kept and not repeated. Change
+    the settings and run again: only what depends on the change is computed. Exits with 1 when
+    calculations failed; the others are finished all the same.
 
     \b
     Example:
@@ -32,7 +37,9 @@ def command(screening: Path, workers: int | None, retry_failed: bool, as_json: b
         os.environ.setdefault(variable, "1")
 
     from ionsieve.workflows.cli.progress import FunnelProgress
-    from ionsieve.workflows.runners.local.run import run_screening
+    from ionsieve.workflows.report.page import write_report
+    from ionsieve.workflows.runners.local.run import report_path, run_screening
+    from ionsieve.workflows.runners.work import open_results
     from ionsieve.workflows.settings.reading import read_screening
 
     settings = read_screening(screening)
@@ -44,38 +51,55 @@ def command(screening: Path, workers: int | None, retry_failed: bool, as_json: b
             on_progress=progress.update,
             retry_failed=retry_failed,
         )
+    results, _ = open_results(settings)
+    report = write_report(results, report_path(settings))
     if as_json:
-        click.echo(json.dumps(_outcome(result)))
-        return
-    _print_outcome(screening, result)
+        click.echo(json.dumps(_outcome(result, report)))
+    else:
+        _print_outcome(screening, settings, result, results, report)
+    sys.exit(1 if any(status.state == "failed" for status in result.statuses) else 0)
 
 
-def _outcome(result: RunResult) -> dict[str, object]:
+def _outcome(result: RunResult, report: Path) -> dict[str, object]:
     states = [status.state for status in result.statuses]
     return {
         "n_mothers": len(result.plan.mothers),
         "n_compositions": len(result.plan.compositions),
         "n_flows": len(states),
         "n_failed": states.count("failed"),
-        "report": str(result.report),
+        "n_recomputed": len(result.lost),
+        "report": str(report),
     }
 
 
-def _print_outcome(screening: Path, result: RunResult) -> None:
+def _print_outcome(
+    path: Path, settings: Screening, result: RunResult, results: Results, report: Path
+) -> None:
     from ionsieve.workflows.cli.printing import console, marked
-    from ionsieve.workflows.results.query import query, result_table
-    from ionsieve.workflows.settings.reading import read_screening
+    from ionsieve.workflows.results.presentation import result_table
 
     out = console()
-    settings = read_screening(screening)
-    rows = query(settings, where=None, sort="-passed,-sigma_long_s_cm", limit=20)
-    out.print(result_table(rows, title=f"{settings.name}: ranked conductors"))
+    if result.lost:
+        out.print(
+            f"{len(result.lost)} results that had been computed were no longer in the store; "
+            "they were computed again.",
+            soft_wrap=True,
+        )
+    page = results.find(sort="-passed,-sigma_long_s_cm", limit=20)
+    title = f"{settings.name}: ranked conductors"
+    out.print(result_table(page.rows, title=title, total=page.total))
     failed = [status for status in result.statuses if status.state == "failed"]
     for status in failed:
-        out.print(marked(("failed", "red"), f" {status.label}: {status.error}"))
-    out.print(f"Report: {result.report}", soft_wrap=True)
+        folder = f" ({status.failed_folder})" if status.failed_folder else ""
+        out.print(
+            marked(("failed", "red"), f" {status.stage} {status.label}: {status.error}{folder}"),
+            soft_wrap=True,
+        )
+    if failed:
+        out.print(f"Try them again: ionsieve run {path} --retry-failed", soft_wrap=True)
+    out.print(f"Report: {report}", soft_wrap=True)
     out.print(
-        f"Query:  ionsieve query {screening} --where "
-        "'sigma_long_s_cm > 1e-3 and e_hull_ev_atom < 0.05' --sort -sigma_long_s_cm",
+        f"Query:  ionsieve query {path} --where "
+        "'sigma_long_s_cm > 1e-3 and passed' --sort -sigma_long_s_cm",
         soft_wrap=True,
     )

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from ionsieve.workflows.documents.flows import FlowStatus
 
 
 @click.command(name="status")
@@ -20,38 +23,43 @@ def command(screening: Path, as_json: bool) -> None:
     Example:
       ionsieve status screening.yaml
     """
-    from ionsieve.workflows.results.counts import funnel_counts
-    from ionsieve.workflows.results.query import query
-    from ionsieve.workflows.runners.refresh import refresh_collections, stored_flows
+    from ionsieve.workflows.runners.cleaning import removable_folders
+    from ionsieve.workflows.runners.work import open_results
     from ionsieve.workflows.settings.reading import read_screening
 
     settings = read_screening(screening)
-    work = refresh_collections(settings)
+    results, flows = open_results(settings)
     columns = ["composition_id", "formula", "state", "stage_reached", "reason", "failure"]
-    answer: dict[str, list[dict[str, Any]]] = {
-        "stages": [asdict(count) for count in funnel_counts(settings, work.running)],
-        "compositions": query(settings, collection="compositions", columns=columns),
-        "flows": [_flow(status) for status in stored_flows(settings)],
+    removable = removable_folders(settings, results)
+    answer: dict[str, Any] = {
+        "stages": [asdict(count) for count in results.counts()],
+        "compositions": results.find("compositions", columns=columns).rows,
+        "phases": results.find("phases", columns=["phase_id", "state", "reason"]).rows,
+        "flows": [_flow(status) for status in flows],
+        "newer_settings": [asdict(change) for change in results.changes()],
+        "removable_bytes": removable.n_bytes,
     }
     if as_json:
         click.echo(json.dumps(answer))
     else:
-        _print(answer)
+        _print(answer, [str(change) for change in results.changes()], screening)
 
 
-def _flow(status: Any) -> dict[str, Any]:
-    names = ("stage", "label", "state", "n_jobs", "n_done", "failed_job", "error")
+def _flow(status: FlowStatus) -> dict[str, Any]:
+    names = ("stage", "label", "state", "n_jobs", "n_done", "failed_job", "error", "failed_folder")
     return {name: getattr(status, name) for name in names}
 
 
-def _print(answer: dict[str, list[dict[str, Any]]]) -> None:
+def _print(answer: dict[str, Any], changes: list[str], path: Path) -> None:
     from rich.table import Table
 
     from ionsieve.workflows.cli.printing import console, marked
 
     out = console()
     stages = Table(title="The funnel")
-    kinds = ("entered", "passed", "stopped", "failed", "running", "waiting")
+    kinds = [kind for kind in answer["stages"][0] if kind not in ("stage", "title")]
+    always = ("entered", "passed", "stopped", "failed", "running", "waiting")
+    kinds = [k for k in kinds if k in always or any(row[k] for row in answer["stages"])]
     for column in ("stage", *kinds):
         stages.add_column(column, justify="left" if column == "stage" else "right")
     for row in answer["stages"]:
@@ -61,13 +69,29 @@ def _print(answer: dict[str, list[dict[str, Any]]]) -> None:
     for column in ("composition", "state", "why"):
         table.add_column(column, overflow="fold")
     for row in answer["compositions"]:
-        colour = "red" if row["state"] == "failed" else "default"
+        style = "red" if row["state"] == "failed" else ""
         why = row["failure"] or row["reason"] or ""
-        table.add_row(row["composition_id"], marked((row["state"], colour)), why)
+        table.add_row(row["composition_id"], marked((row["state"], style)), why)
     out.print(table)
-    phases = [f for f in answer["flows"] if f["stage"] == "phase" and f["state"] == "failed"]
-    for flow in phases:
-        out.print(marked((f"competing phase {flow['label']} failed", "red"), f": {flow['error']}"))
+    for phase in answer["phases"]:
+        if phase["state"] == "failed":
+            words = f"competing phase {phase['phase_id']} failed: {phase['reason']}"
+            out.print(marked((words, "red")), soft_wrap=True)
+    for change in changes:
+        out.print(f"newer than the last run: {change}", soft_wrap=True)
+    if changes:
+        out.print(
+            f"ionsieve run {path} computes what they ask for; ionsieve list {path} shows "
+            "what was run before",
+            soft_wrap=True,
+        )
     states = [flow["state"] for flow in answer["flows"]]
     parts = (f"{states.count(s)} {s}" for s in ("completed", "running", "waiting", "failed"))
     out.print(f"{len(states)} flows: " + ", ".join(parts))
+    if answer["removable_bytes"]:
+        size = answer["removable_bytes"] / 1e6
+        out.print(
+            f"{size:,.0f} MB of calculation folders are no longer needed; "
+            f"ionsieve clean {path} deletes them",
+            soft_wrap=True,
+        )

@@ -53,6 +53,8 @@ class FlowStatus:
         one, if its other jobs tolerate the failure.
     failed_job : str
         Name of that job.
+    failed_folder : str
+        Its folder, where the runner knows it.
     run_dirs : tuple of str
         Folders of the jobs that started, in the order of the jobs.
     started_at, ended_at : datetime or None
@@ -67,6 +69,7 @@ class FlowStatus:
     n_done: int
     error: str = ""
     failed_job: str = ""
+    failed_folder: str = ""
     run_dirs: tuple[str, ...] = ()
     started_at: datetime | None = None
     ended_at: datetime | None = None

@@ -33,6 +33,11 @@ def _as_plain_dict(value: Any) -> Any:
 #: A pymatgen Structure as its dictionary.
 StructureDict = Annotated[dict[str, Any], BeforeValidator(_as_plain_dict)]
 
+_ENERGY_IDENTITY = (
+    "what computed the energy: engine and version, potentials, settings; energies of one hull must "
+    "agree in it"
+)
+
 
 class Document(BaseModel):
     """Base of all documents: unknown fields are errors."""
@@ -125,6 +130,43 @@ class PlanDocument(Document):
     rejected_compositions: list[RejectedComposition] = Field(default_factory=list)
 
 
+class PhaseEntry(Document):
+    """One competing phase that a screening needs, computed or not."""
+
+    key: str = Field(description="of its PhaseDocument")
+    phase_id: str
+    formula: str
+    source: str
+
+
+class PhaseBookDocument(Document):
+    """The competing phases of a screening, and what is known to be missing among them."""
+
+    phases: list[PhaseEntry]
+    missing: dict[str, list[str]] = Field(
+        description="chemical system, such as Na-S-W -> known phases that can't be computed"
+    )
+
+
+class ScreeningDocument(Document):
+    """One set of settings that was run."""
+
+    name: str
+    settings: dict[str, Any]
+    plan_key: str
+    phase_book_key: str
+
+
+class FailureDocument(Document):
+    """Why the flow of one key failed."""
+
+    stage: str
+    label: str
+    job: str = Field("", description="name of the job that failed")
+    reason: str
+    folder: str = ""
+
+
 class Arrangement(Document):
     """One symmetry-distinct arrangement of dopants, vacancies and extra ions."""
 
@@ -146,22 +188,15 @@ class RankingDocument(Document):
     n_covered: str
     lower_bound_ev: float | None = None
     seconds: float
+    n_kept: int = Field(description="arrangements asked for; fewer if there are no more")
+    arrangement_keys: list[str] = Field(description="hash of each arrangement's structure")
+    ewald_energies_ev: list[float] = Field(description="of the arrangements, ascending")
     arrangements: list[Arrangement]
     provenance: Provenance
 
 
-class RelaxedArrangement(Document):
-    """Outcome of relaxing one arrangement."""
-
-    rank: int
-    ewald_energy_ev: float
-    energy_ev_atom: float | None = Field(None, description="None if the calculation failed")
-    static_uuid: str = ""
-    reason: str = Field("", description="why it failed")
-
-
 class MaterialDocument(Document):
-    """The lowest relaxed arrangement of one composition."""
+    """One relaxed arrangement of one composition."""
 
     composition_id: str
     mother_id: str
@@ -171,8 +206,9 @@ class MaterialDocument(Document):
     n_ions: int
     density_g_cm3: float
     volume_change: float = Field(description="relaxed over unrelaxed volume, minus one")
-    ewald_rank: int = Field(description="Ewald rank of the arrangement that ended lowest")
-    candidates: list[RelaxedArrangement]
+    ewald_rank: int = Field(description="1 is the lowest in point-charge energy")
+    ewald_energy_ev: float
+    energy_identity: dict[str, Any] = Field(default_factory=dict, description=_ENERGY_IDENTITY)
     provenance: Provenance
 
 
@@ -184,6 +220,7 @@ class PhaseDocument(Document):
     structure: StructureDict
     energy_ev_atom: float
     source: str = Field(description="where the starting structure comes from")
+    energy_identity: dict[str, Any] = Field(default_factory=dict, description=_ENERGY_IDENTITY)
     provenance: Provenance
 
 
@@ -201,9 +238,6 @@ class HullDocument(Document):
         description="phases that could not be computed: e_hull is then a lower bound"
     )
     is_lower_bound: bool
-    max_e_hull_ev_atom: float
-    passed: bool
-    reasons: list[str]
     provenance: Provenance
 
 
@@ -215,8 +249,6 @@ class PhononDocument(Document):
     composition: str
     min_frequency_thz: float
     max_frequency_thz: float
-    passed: bool
-    reasons: list[str]
     provenance: Provenance
 
 
@@ -224,44 +256,35 @@ class SegmentDocument(Document):
     """One molecular dynamics segment; its trajectory is a blob in the additional store."""
 
     composition_id: str
-    stage: Literal["short_md", "long_md", "arrhenius"]
-    index: int
+    stage: str
+    index: int = Field(description="1 for the first of the run")
+    previous_uuid: str = Field(description="the segment it continues; empty for the first")
     temperature_k: float
     timestep_fs: float
     n_frames: int
     dir_name: str
     md_uuid: str
-    trajectory: Any = Field(description="Trajectory bytes (base64), in the additional store")
-
-
-class Look(Document):
-    """What the gate saw of a run that had come so far."""
-
-    run_length_ps: float = Field(description="of the run, equilibration included")
-    verdict: Verdict
-    sigma_ne_s_cm: float
-    sigma_ne_ci95_s_cm: tuple[float, float]
-    action: Literal["continue", "stop", "extend"] = Field(description="what the gate asked for")
-    settled: bool = Field(description="the answer holds for the whole interval")
+    checkpoint: dict[str, Any] = Field(description="where the run goes on, for its backend")
+    trajectory: Any = Field(description="positions, in the additional store")
+    provenance: Provenance
 
 
 class TransportDocument(Document):
-    """Analysis of all segments of one molecular dynamics run, and the gate's decision."""
+    """Analysis of a molecular dynamics run as far as it had come at one look."""
 
     composition_id: str
     mother_id: str
     composition: str
-    stage: Literal["short_md", "long_md", "arrhenius"]
+    stage: str
     temperature_k: float
     timestep_fs: float
     length_ps: float = Field(description="analysed: without equilibration")
     run_length_ps: float = Field(description="equilibration included")
-    end_reason: EndReason
-    looks: list[Look] = Field(description="the gate's looks, the last one decided")
     verdict: Verdict
     reasons: list[str]
     diffusivity_cm2_s: float
     diffusivity_ci95_cm2_s: tuple[float, float]
+    relative_error: float | None = Field(None, description="half width of D's interval over D")
     sigma_ne_s_cm: float
     sigma_ne_ci95_s_cm: tuple[float, float]
     sigma_collective_s_cm: float | None = None
@@ -270,8 +293,6 @@ class TransportDocument(Document):
     mechanism: dict[str, Any] = Field(
         default_factory=dict, description="radial_distribution and van_hove of md_analysis"
     )
-    passed: bool
-    gate_reasons: list[str]
     segment_uuids: list[str]
     provenance: Provenance
 

@@ -1,91 +1,95 @@
-"""Further temperatures for a conductor, the Arrhenius fit, and the last word on it."""
+"""Runs at further temperatures for a conductor."""
 
 from __future__ import annotations
 
-from jobflow import Flow, JobConfig, OnMissing, job
-from pymatgen.core import Structure
+from dataclasses import dataclass
+from typing import Any
 
-from ionsieve.md_analysis.arrhenius import ArrheniusPoint, fit_arrhenius
-from ionsieve.md_analysis.stored import to_plain
-from ionsieve.workflows.documents.raw import ConductorDocument, Look, TransportDocument
-from ionsieve.workflows.funnel.candidate import Candidate
-from ionsieve.workflows.funnel.dynamics import molecular_dynamics_flow
+from pydantic import BaseModel
 
-#: Within this of 300 K a run is a measurement at room temperature, not an extrapolation.
-_ROOM_TEMPERATURE_K = 300.0
-_TOLERANCE_K = 5.0
-
-
-@job(
-    output_schema=ConductorDocument,
-    config=JobConfig(on_missing_references=OnMissing.NONE),
+from ionsieve.workflows.documents.collections import column
+from ionsieve.workflows.documents.raw import PlanDocument, TransportDocument
+from ionsieve.workflows.funnel.dynamics import (
+    TRANSPORT_SCALARS,
+    Course,
+    dynamics_estimate,
+    follow_run,
+    make_run,
+    next_flow,
 )
-def conclude(
-    candidate: Candidate,
-    long_run: TransportDocument,
-    others: list[TransportDocument | Look | None],
-) -> ConductorDocument:
-    """Return the conductor with its conductivity at 300 K where the runs allow one.
-
-    Parameters
-    ----------
-    others
-        Runs at further temperatures; None, or the last look at it, where one failed.
-    """
-    runs = [long_run, *(run for run in others if isinstance(run, TransportDocument))]
-    room = next(
-        (r for r in runs if abs(r.temperature_k - _ROOM_TEMPERATURE_K) <= _TOLERANCE_K), None
-    )
-    extra: dict[str, object] = {}
-    if room is not None:
-        extra = {
-            "sigma_300k_s_cm": room.sigma_ne_s_cm,
-            "sigma_300k_ci95_s_cm": room.sigma_ne_ci95_s_cm,
-        }
-    usable = [run for run in runs if run.verdict in ("diffusing", "upper_bound")]
-    if len({run.temperature_k for run in usable if run.verdict == "diffusing"}) >= 2:
-        fit = fit_arrhenius([_point(run) for run in usable])
-        extra["arrhenius"] = to_plain(fit)
-        extra["activation_energy_ev"] = fit.activation_energy_ev
-        extra["activation_energy_ci95_ev"] = fit.activation_energy_ci95_ev
-        if room is None:
-            extra["sigma_300k_s_cm"] = fit.sigma_300k_s_cm
-            extra["sigma_300k_ci95_s_cm"] = fit.sigma_300k_ci95_s_cm
-            extra["sigma_300k_is_extrapolated"] = fit.is_extrapolated
-    return ConductorDocument(
-        composition_id=candidate.composition.composition_id,
-        mother_id=candidate.mother.mother_id,
-        composition=candidate.composition.formula,
-        temperature_k=long_run.temperature_k,
-        sigma_ne_s_cm=long_run.sigma_ne_s_cm,
-        sigma_ne_ci95_s_cm=long_run.sigma_ne_ci95_s_cm,
-        provenance=candidate.provenance(
-            [uuid for run in runs for uuid in run.provenance.input_uuids[:1]]
-        ),
-        **extra,
-    )
+from ionsieve.workflows.funnel.gates import LongGate
+from ionsieve.workflows.funnel.requests import Request
+from ionsieve.workflows.funnel.schedule import Schedule
+from ionsieve.workflows.funnel.stage import Case, CoreHours, Outcome, Stage, StageEstimate
+from ionsieve.workflows.settings.schema import Screening
 
 
-def _point(run: TransportDocument) -> ArrheniusPoint:
-    return ArrheniusPoint(
-        temperature_k=run.temperature_k,
-        diffusivity_cm2_s=run.diffusivity_cm2_s,
-        diffusivity_ci95_cm2_s=run.diffusivity_ci95_cm2_s,
-        is_upper_bound=run.verdict == "upper_bound",
-        sigma_ne_ci95_s_cm=run.sigma_ne_ci95_s_cm,
-    )
+@dataclass(frozen=True)
+class _Temperature:
+    """One further temperature: how its run went, and what it lacks."""
+
+    course: Course
+    request: Request | None
 
 
-def conclusion_flow(
-    candidate: Candidate, structure: Structure, long_run: TransportDocument
-) -> Flow:
-    """Return the runs at further temperatures, if any are wanted, and the conclusion."""
-    screening = candidate.screening
-    runs = [
-        molecular_dynamics_flow(candidate, structure, "arrhenius", temperature)
-        for temperature in screening.arrhenius.temperatures_k
-    ]
-    conclusion = conclude(candidate, long_run, [run.jobs[-1].output for run in runs])
-    return Flow(
-        [*runs, candidate.tag(conclusion, "conductor", ConductorDocument)], name="conclusion"
-    )
+class ArrheniusColumns(BaseModel):
+    """What people see of the further runs."""
+
+    n_temperatures: int | None = column(None, "further temperatures", about="with a finished run")
+
+
+class ArrheniusStage(Stage):
+    """Runs of the long diagnosis' settings at further temperatures; a new one adds only itself."""
+
+    name = "arrhenius"
+    title = "Further temperatures"
+    stem = "arrhenius"
+    section = "arrhenius"
+    document = TransportDocument
+    scalars = TRANSPORT_SCALARS
+    columns = ArrheniusColumns
+    size = "long_md"
+    priority = 38
+
+    def enabled(self, screening: Screening) -> bool:
+        """Return whether further temperatures are wanted."""
+        return bool(screening.arrhenius.temperatures_k)
+
+    def look(self, case: Case) -> Outcome:
+        """Return the finished runs once all have ended or failed."""
+        runs = [self._run(case, kelvin) for kelvin in case.screening.arrhenius.temperatures_k]
+        looks = [look for run in runs for look in run.course.looks]
+        requests = tuple(run.request for run in runs if run.request is not None)
+        keys = (*(look.entry.key for look in looks), *(request.key for request in requests))
+        finished = [run.course.looks[-1].entry for run in runs if run.course.ended]
+        sources = {f"{self.name} {e['temperature_k']:g} K": e for e in finished}
+        if not all(case.records.failure(request.key) for request in requests):
+            return Outcome(self.name, "open", None, sources, None, requests, keys)
+        # A temperature that failed leaves a gap, it does not end the composition.
+        entry = finished[-1] if finished else case.result("long_md")
+        return Outcome(self.name, "done", entry, sources, None, requests, keys)
+
+    def _run(self, case: Case, temperature_k: float) -> _Temperature:
+        settings = case.screening.long_md
+        run = make_run(case, self.name, settings, temperature_k)
+        # The fit wants its points of the set length, and only the error of D counts.
+        schedule = Schedule.of(settings, stop_early=False)
+        course = follow_run(case, run, schedule, LongGate(0.0, settings.max_relative_error))
+        if course.ended is not None:
+            return _Temperature(course, None)
+        key = run.look_key(course.n_segments * schedule.n_frames)
+        request = self.request(
+            case, key, lambda: next_flow(case, self, run, schedule, course.n_segments)
+        )
+        return _Temperature(course, request)
+
+    def row(self, case: Case, outcome: Outcome) -> dict[str, Any]:
+        """Return how many runs finished."""
+        return {"n_temperatures": len(outcome.sources)}
+
+    def estimate(
+        self, plan: PlanDocument, screening: Screening, cost: CoreHours
+    ) -> StageEstimate | None:
+        """Return the work of all further runs."""
+        n_runs = len(screening.arrhenius.temperatures_k)
+        return dynamics_estimate(self.name, plan, screening.long_md, n_runs, cost)

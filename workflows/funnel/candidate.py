@@ -1,12 +1,12 @@
-"""What every stage of one candidate knows: its settings, its composition, its identity."""
+"""One composition on its way through the funnel, and what its jobs know of it."""
 
 from __future__ import annotations
 
-from jobflow import Job
-from pydantic import BaseModel, ConfigDict
+from dataclasses import dataclass
+
+from pydantic import ConfigDict
 from pymatgen.core import Species, Structure
 
-from ionsieve.workflows.backends.protocol import Backend
 from ionsieve.workflows.backends.registry import get_backend
 from ionsieve.workflows.documents.raw import (
     CompositionDocument,
@@ -14,73 +14,64 @@ from ionsieve.workflows.documents.raw import (
     MotherDocument,
     Provenance,
 )
-from ionsieve.workflows.funnel.requests import job_size, manager_config
+from ionsieve.workflows.settings.identity import settings_hash
 from ionsieve.workflows.settings.schema import Screening
 
 
-class Candidate(BaseModel):
-    """One composition on its way through the funnel; an argument of every stage's jobs.
-
-    Parameters
-    ----------
-    screening
-        The settings.
-    mother, composition
-        What is screened.
-    flow_key
-        Identity of the flow the job belongs to: a hash of structure and settings.
-    """
+class Subject(Document):
+    """Whom a job works for; an argument of it, for the documents it makes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    composition_id: str
+    mother_id: str
+    formula: str
+    backend: str
+
+    def provenance(self, input_uuids: list[str], key: str) -> Provenance:
+        """Return where the numbers of a document come from."""
+        return Provenance(input_uuids=input_uuids, settings_hash=key, backend=self.backend)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One composition with its mother and the settings of its screening."""
 
     screening: Screening
     mother: MotherDocument
     composition: CompositionDocument
-    flow_key: str
 
-    def backend(self, stage: str) -> Backend:
-        """Return the engine of this screening, with the limits of a stage's jobs."""
-        return get_backend(self.screening, job_size(stage, is_calculation=True))
+    @property
+    def subject(self) -> Subject:
+        """What its jobs are told."""
+        return Subject(
+            composition_id=self.composition.composition_id,
+            mother_id=self.mother.mother_id,
+            formula=self.composition.formula,
+            backend=self.screening.backend.name,
+        )
 
     @property
     def mobile_species(self) -> Species:
         """The mobile ion with its charge."""
         return Species.from_str(self.composition.mobile_ion)
 
-    def tag(self, job: Job, stage: str, document: type[Document] | None = None) -> Job:
-        """Name a job after its stage, label its stored document and say what it needs.
+    @property
+    def labels(self) -> dict[str, str]:
+        """Metadata of every document that is about it."""
+        return {
+            "composition_id": self.composition.composition_id,
+            "mother_id": self.mother.mother_id,
+        }
 
-        Jobs without a document are calculations; the labels of those that one may start follow.
-        """
-        job.name = f"{stage}: {job.name}"
-        job.update_config(
-            {"manager_config": manager_config(self.screening, stage, document is None)},
-            dynamic=document is None,
-        )
-        job.update_metadata(
-            {
-                "screening": self.screening.name,
-                "stage": stage,
-                "composition_id": self.composition.composition_id,
-                "mother_id": self.mother.mother_id,
-                "flow_key": self.flow_key,
-                "document": document.__name__ if document else "",
-            },
-            dynamic=False,
-        )
-        return job
 
-    def provenance(self, input_uuids: list[str], settings_hash: str = "") -> Provenance:
-        """Return where the numbers of a document come from."""
-        return Provenance(
-            input_uuids=input_uuids,
-            settings_hash=settings_hash or self.flow_key,
-            backend=self.screening.backend.name,
-        )
+def energy_key(screening: Screening) -> str:
+    """Return the hash of everything in the settings that decides an energy."""
+    return settings_hash(get_backend(screening).identity())
 
 
 def neutral(structure: Structure) -> Structure:
-    """Return a copy without oxidation states, as the DFT engines want it."""
+    """Return a copy without oxidation states, as the engines want it."""
     plain = structure.copy()
     plain.remove_oxidation_states()
     return plain

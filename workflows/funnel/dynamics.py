@@ -1,318 +1,314 @@
-"""Molecular dynamics in restartable segments; the gate looks at a run, and ends or extends it."""
+"""The short and the long diagnosis: a run is looked at as it comes, and ended or extended."""
 
 from __future__ import annotations
 
-import base64
-from collections import Counter
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
-from jobflow import CURRENT_JOB, Flow, Job, JobConfig, JobStore, OutputReference, Response, job
-from pydantic import BaseModel, ConfigDict
-from pymatgen.core import Structure
-from pymatgen.io.vasp import Incar
+from jobflow import Flow
+from pydantic import BaseModel, create_model
 
-from ionsieve.md_analysis import Trajectory, TransportResult, analyze
-from ionsieve.md_analysis.diagnosis import GateDecision, LongGate, ShortGate
-from ionsieve.md_analysis.energy import read_energy_drift
-from ionsieve.md_analysis.stored import to_plain
-from ionsieve.md_analysis.van_hove import radial_distribution, van_hove
-from ionsieve.workflows.backends.references import fields
-from ionsieve.workflows.backends.vasp.continuation import is_continued, read_segment
-from ionsieve.workflows.documents.raw import EndReason, Look, SegmentDocument, TransportDocument
-from ionsieve.workflows.funnel.candidate import Candidate, neutral
-from ionsieve.workflows.funnel.run_length import Gate, Schedule, end_reason, is_settled
-from ionsieve.workflows.settings.schema import LongMD, MolecularDynamics, ShortMD
+from ionsieve.workflows.backends.protocol import Checkpoint
+from ionsieve.workflows.documents.collections import column
+from ionsieve.workflows.documents.raw import (
+    EndReason,
+    PlanDocument,
+    SegmentDocument,
+    TransportDocument,
+    Verdict,
+)
+from ionsieve.workflows.funnel.gates import (
+    Gate,
+    GateDecision,
+    LongGate,
+    Measured,
+    ShortGate,
+    is_settled,
+)
+from ionsieve.workflows.funnel.records import Entry
+from ionsieve.workflows.funnel.relaxation import relaxed_structure
+from ionsieve.workflows.funnel.schedule import Schedule, end_reason
+from ionsieve.workflows.funnel.segments import Run, run_flow, stored_chain
+from ionsieve.workflows.funnel.stage import (
+    Case,
+    CoreHours,
+    Judgement,
+    Outcome,
+    Stage,
+    StageEstimate,
+)
+from ionsieve.workflows.settings.identity import settings_hash
+from ionsieve.workflows.settings.roles import fields_with
+from ionsieve.workflows.settings.schema import MolecularDynamics, Screening
 
-Stage = Literal["short_md", "long_md", "arrhenius"]
-
-
-class Run(BaseModel):
-    """One molecular dynamics run of a candidate; an argument of its jobs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    candidate: Candidate
-    stage: Stage
-    temperature_k: float
-    fastest_phonon_thz: float | None = None
-
-    @property
-    def settings(self) -> ShortMD | LongMD:
-        """The section of the config it follows."""
-        screening = self.candidate.screening
-        return screening.short_md if self.stage == "short_md" else screening.long_md
-
-    @property
-    def gate(self) -> Gate:
-        """What decides on the run; at further temperatures only the error of D counts."""
-        settings = self.settings
-        if isinstance(settings, ShortMD):
-            return ShortGate(sigma_min_s_cm=settings.min_sigma_s_cm)
-        wanted = 0.0 if self.stage == "arrhenius" else settings.min_sigma_s_cm
-        return LongGate(sigma_min_s_cm=wanted, relative_error=settings.max_relative_error)
-
-    @property
-    def schedule(self) -> Schedule:
-        """When the gate looks; an Arrhenius fit wants its points of the set length."""
-        settings = self.settings
-        return Schedule.of(settings, settings.stop_early and self.stage != "arrhenius")
+#: Fields of an analysis that gates and columns are made from.
+TRANSPORT_SCALARS = (
+    *("verdict", "reasons", "temperature_k", "length_ps", "run_length_ps", "relative_error"),
+    *("diffusivity_cm2_s", "diffusivity_ci95_cm2_s", "haven_ratio"),
+    *("sigma_ne_s_cm", "sigma_ne_ci95_s_cm"),
+)
+SEGMENT_SCALARS = ("index", "previous_uuid", "n_frames", "dir_name")
 
 
 @dataclass(frozen=True)
-class SegmentEnd:
-    """Where the next segment goes on: last structure and folder of a finished one."""
+class Look:
+    """What a gate sees of a run that has come so far."""
 
-    structure: Structure | OutputReference
-    dir_name: str | OutputReference
+    entry: Entry
+    decision: GateDecision
+    settled: bool
 
 
-@job(output_schema=SegmentDocument, data="trajectory")
-def store_segment(run: Run, index: int, dir_name: str, md_uuid: str) -> SegmentDocument:
-    """Read one finished segment's positions into a blob of the additional store.
+@dataclass(frozen=True)
+class Course:
+    """How a run went, look by look, by the present settings.
 
-    Parameters
+    Attributes
     ----------
-    dir_name
-        Folder of the calculation, as atomate2 gives it (``host:path`` or a path).
-
-    Returns
-    -------
-    SegmentDocument
-        With the trajectory as base64 text of :meth:`Trajectory.to_bytes`.
-    """
-    folder = Path(dir_name.split(":", 1)[-1])
-    trajectory = _read_segment(folder, run.settings)
-    return SegmentDocument(
-        composition_id=run.candidate.composition.composition_id,
-        stage=run.stage,
-        index=index,
-        temperature_k=run.temperature_k,
-        timestep_fs=trajectory.md_timestep_fs or run.settings.timestep_fs,
-        n_frames=trajectory.n_frames,
-        dir_name=str(folder),
-        md_uuid=md_uuid,
-        trajectory=base64.b64encode(trajectory.to_bytes()).decode(),
-    )
-
-
-def _read_segment(folder: Path, settings: MolecularDynamics) -> Trajectory:
-    """Read a segment's positions and the drift of its energy.
-
-    Custodian repairs some runs by halving the time step: the step that counts is that of the files,
-    and frames that are then too many are left out.
-    """
-    step_fs = float(Incar.from_file(_existing(folder, "INCAR"))["POTIM"])
-    trajectory = read_segment(folder, step_fs, settings.frame_interval)
-    oszicar = _existing(folder, "OSZICAR")
-    drift = None if is_continued(folder) else read_energy_drift(oszicar, trajectory)
-    every = max(1, round(settings.timestep_fs / step_fs))
-    return replace(trajectory[::every], energy_drift=drift)
-
-
-def _existing(folder: Path, name: str) -> Path:
-    plain = folder / name
-    return plain if plain.exists() else folder / f"{name}.gz"
-
-
-@job(config=JobConfig(expose_store=True))
-def diagnose(
-    run: Run,
-    structure: Structure,
-    looks: list[Look],
-    segment_uuids: list[str],
-    newest: list[int],
-    end: Structure,
-    end_dir_name: str,
-) -> Response:
-    """Analyse a run as far as it has come; end it and add what comes next, or let it go on.
-
-    A run that goes on replaces this job by further segments and the same job at their end, so that
-    a reference to its output always leads to the last analysis. Its output until then is a
-    :class:`Look`, at the end a :class:`TransportDocument`.
-
-    Parameters
-    ----------
-    structure
-        The relaxed structure the run started from.
     looks
-        Earlier looks at the run.
-    segment_uuids
-        Jobs that stored the segments, in order.
-    newest
-        Indices of the segments since the last look; makes the job wait for them.
-    end, end_dir_name
-        Last structure and folder of the newest segment.
+        Stored analyses, in order; the last one decided if ``ended``.
+    ended
+        Why it ended; None: more is needed.
+    n_segments
+        Segments of the present settings that the next look needs.
     """
-    # The next stage imports this module.
-    from ionsieve.workflows.funnel.order import after_long, after_short
 
-    assert newest[-1] == len(segment_uuids)
-    whole = _joined(CURRENT_JOB.store, segment_uuids)
-    n_equilibration = round(run.settings.equilibration_ps * 1e3 / whole.timestep_fs)
-    trajectory = whole.skip(n_equilibration)
-    result = _analyzed(run, trajectory)
-    gate, schedule = run.gate, run.schedule
-    decision = gate.decide(result)
-    settled = is_settled(result, decision, gate)
-    look = Look(
-        run_length_ps=whole.n_frames * whole.timestep_fs / 1e3,
-        verdict=result.verdict,
-        sigma_ne_s_cm=result.sigma_ne_s_cm,
-        sigma_ne_ci95_s_cm=result.sigma_ne_ci95_s_cm,
-        action=decision.action,
-        settled=settled,
-    )
-    looks = [*looks, look]
-    reason = end_reason(schedule, len(segment_uuids), decision, settled)
-    if reason is None:
-        jobs = _next_jobs(run, structure, looks, segment_uuids, SegmentEnd(end, end_dir_name))
-        jobs[-1].set_uuid(CURRENT_JOB.job.uuid)
-        jobs[-1].index = CURRENT_JOB.job.index + 1
-        return Response(output=look, replace=Flow([*jobs], name=run.stage))
-    document = _transport_document(run, result, decision, looks, reason, segment_uuids)
-    document.mechanism = _mechanism(trajectory, result.species)
-    CURRENT_JOB.job.update_metadata({"document": TransportDocument.__name__}, dynamic=False)
-    if run.stage == "arrhenius" or not document.passed:
-        return Response(output=document)
-    if run.stage == "short_md":
-        more = after_short(run.candidate, structure, run.fastest_phonon_thz)
-        return Response(output=document, addition=more)
-    return Response(output=document, addition=after_long(run.candidate, structure, document))
+    looks: tuple[Look, ...]
+    ended: EndReason | None
+    n_segments: int
 
 
-def _joined(store: JobStore, segment_uuids: list[str]) -> Trajectory:
-    blobs = [OutputReference(uuid).trajectory.resolve(store) for uuid in segment_uuids]
-    return Trajectory.join([Trajectory.from_bytes(base64.b64decode(blob)) for blob in blobs])
+def follow_run(case: Case, run: Run, schedule: Schedule, gate: Gate) -> Course:
+    """Ask the gate at each look of the schedule, as far as analyses are stored."""
+    looks: list[Look] = []
+    n_done = 0
+    while True:
+        n_done = schedule.next_look(n_done)
+        key = run.look_key(n_done * schedule.n_frames)
+        entry = case.records.newest(TransportDocument, key)
+        if entry is None:
+            return Course(tuple(looks), None, n_done)
+        measured = Measured.of(entry.output)
+        decision = gate.decide(measured)
+        settled = is_settled(measured, decision, gate)
+        looks.append(Look(entry, decision, settled))
+        reason = end_reason(schedule, n_done, decision, settled)
+        if reason is not None:
+            return Course(tuple(looks), reason, n_done)
 
 
-def _analyzed(run: Run, trajectory: Trajectory) -> TransportResult:
-    ion = run.candidate.mobile_species
-    return analyze(
-        trajectory,
-        species=ion.element.symbol,
-        temperature_k=run.temperature_k,
-        charge=round(ion.oxi_state or 0),
-        fastest_phonon_thz=run.fastest_phonon_thz,
-    )
-
-
-def _mechanism(trajectory: Trajectory, species: str) -> dict[str, Any]:
-    """Return how the mobile ions are surrounded, and how they move."""
-    others = Counter(name for name in trajectory.species if name != species)
-    neighbour = others.most_common(1)[0][0] if others else species
-    return {
-        "radial_distribution": to_plain(radial_distribution(trajectory, species, neighbour)),
-        "van_hove": to_plain(van_hove(trajectory, species)),
-    }
-
-
-def _transport_document(
-    run: Run,
-    result: TransportResult,
-    decision: GateDecision,
-    looks: list[Look],
-    reason: EndReason,
-    segment_uuids: list[str],
-) -> TransportDocument:
-    candidate = run.candidate
-    return TransportDocument(
-        composition_id=candidate.composition.composition_id,
-        mother_id=candidate.mother.mother_id,
-        composition=candidate.composition.formula,
-        stage=run.stage,
-        temperature_k=run.temperature_k,
-        timestep_fs=run.settings.timestep_fs,
-        length_ps=result.n_frames * result.timestep_fs / 1e3,
-        run_length_ps=looks[-1].run_length_ps,
-        end_reason=reason,
-        looks=looks,
-        verdict=result.verdict,
-        reasons=list(result.reasons),
-        diffusivity_cm2_s=result.diffusivity_cm2_s,
-        diffusivity_ci95_cm2_s=result.diffusivity_ci95_cm2_s,
-        sigma_ne_s_cm=result.sigma_ne_s_cm,
-        sigma_ne_ci95_s_cm=result.sigma_ne_ci95_s_cm,
-        sigma_collective_s_cm=result.sigma_collective_s_cm,
-        haven_ratio=result.haven_ratio,
-        analysis=result.to_dict(),
-        passed=decision.passed,
-        gate_reasons=list(decision.reasons),
-        segment_uuids=segment_uuids,
-        provenance=candidate.provenance([CURRENT_JOB.job.uuid, *segment_uuids]),
-    )
-
-
-def _next_jobs(
-    run: Run,
-    structure: Structure,
-    looks: list[Look],
-    segment_uuids: list[str],
-    end: SegmentEnd | None,
-) -> list[Job]:
-    """Return the chained segments up to the next look, and that look."""
-    candidate, settings, schedule = run.candidate, run.settings, run.schedule
-    n_done = len(segment_uuids)
-    jobs: list[Job] = []
-    segments: list[Job] = []
-    for index in range(n_done + 1, schedule.next_look(n_done) + 1):
-        dynamics = candidate.backend(run.stage).md(
-            neutral(structure),
-            temperature_k=run.temperature_k,
-            timestep_fs=settings.timestep_fs,
-            n_steps=schedule.n_frames * settings.frame_interval,
-            continue_from=end,
-            seed=settings.seed,
-            frame_interval=settings.frame_interval,
-            name=f"{run.temperature_k:g} K segment {index}",
-        )
-        segment = store_segment(run, index, fields(dynamics.output).dir_name, dynamics.uuid)
-        end = SegmentEnd(fields(dynamics.output).structure, fields(dynamics.output).dir_name)
-        jobs += [
-            candidate.tag(dynamics, run.stage),
-            candidate.tag(segment, run.stage, SegmentDocument),
-        ]
-        segments.append(segment)
-    assert end is not None
-    diagnosis = diagnose(
-        run,
-        structure,
-        looks,
-        [*segment_uuids, *(segment.uuid for segment in segments)],
-        [fields(segment.output).index for segment in segments],
-        end.structure,
-        end.dir_name,
-    )
-    return [*jobs, candidate.tag(diagnosis, run.stage, Look)]
-
-
-def molecular_dynamics_flow(
-    candidate: Candidate,
-    structure: Structure,
-    stage: Stage,
-    temperature_k: float | None = None,
-    fastest_phonon_thz: float | None = None,
-) -> Flow:
-    """Return the chained segments up to the gate's first look, each stored, and that look.
-
-    The last job's output is the analysis of the whole run, however long it gets.
-
-    Parameters
-    ----------
-    temperature_k
-        Instead of the stage's own.
-    fastest_phonon_thz
-        Highest harmonic frequency, if phonons were computed.
-    """
-    settings: MolecularDynamics = (
-        candidate.screening.short_md if stage == "short_md" else candidate.screening.long_md
-    )
-    temperature_k = settings.temperature_k if temperature_k is None else temperature_k
-    run = Run(
-        candidate=candidate,
+def make_run(
+    case: Case, stage: str, settings: MolecularDynamics, temperature_k: float | None = None
+) -> Run:
+    """Return the run of a composition's material that a section of the settings asks for."""
+    wanted = {**fields_with(settings, "computes")}
+    if temperature_k is not None:
+        wanted["temperature_k"] = temperature_k
+    material = case.result("relax")
+    phonons = case.outcomes.get("phonons")
+    return Run(
+        subject=case.candidate.subject,
+        key=settings_hash("run", material.key, wanted, case.phases.energy_key),
         stage=stage,
-        temperature_k=temperature_k,
-        fastest_phonon_thz=fastest_phonon_thz,
+        species=case.candidate.composition.mobile_ion,
+        temperature_k=wanted["temperature_k"],
+        timestep_fs=settings.timestep_fs,
+        frame_interval=settings.frame_interval,
+        seed=settings.seed,
+        equilibration_ps=settings.equilibration_ps,
+        fastest_phonon_thz=phonons.result["max_frequency_thz"] if phonons else None,
     )
-    return Flow([*_next_jobs(run, structure, [], [], None)], name=stage)
+
+
+def next_flow(case: Case, stage: Stage, run: Run, schedule: Schedule, n_segments: int) -> Flow:
+    """Return what a run lacks up to a look, with the look."""
+    chain = stored_chain(case.records.all(SegmentDocument, run.key))
+    n_frames = n_segments * schedule.n_frames
+    start: Any = None
+    if chain:
+        stored = case.records.outputs(chain[-1:], ["checkpoint"])[chain[-1]]
+        start = Checkpoint(**stored["checkpoint"])
+    else:
+        start = relaxed_structure(case)
+    tags = stage.tags(case, run.look_key(n_frames))
+    return run_flow(run, case.screening, tags, chain, start, n_frames, schedule.n_frames)
+
+
+def transport_columns(suffix: str, title: str, haven: str) -> type[BaseModel]:
+    """Return the columns of one diagnosis; a bound or a broken run is not a measurement."""
+    measured = {f"verdict_{suffix}": ["diffusing"]}
+
+    def quantity(name: str, title: str, unit: str, form: str) -> dict[str, Any]:
+        ends = {"_lo": ", 95 % low", "_hi": ", 95 % high"}
+        about: dict[str, Any] = {"measured_if": measured, "interval": True}
+        fields: dict[str, Any] = {name: (float | None, column(None, title, unit, form, **about))}
+        for end, words in ends.items():
+            fields[name + end] = (float | None, column(None, title + words, unit, form))
+        return fields
+
+    fields: dict[str, Any] = {
+        f"passed_{suffix}": (bool | None, column(None, f"passed {suffix}")),
+        f"gate_{suffix}": (str | None, column(None, f"{suffix} gate")),
+        f"verdict_{suffix}": (Verdict | None, column(None, title)),
+        f"temperature_{suffix}_k": (float | None, column(None, f"T {suffix}", "K", "g")),
+        f"length_{suffix}_ps": (float | None, column(None, f"length {suffix}", "ps", ".4g")),
+        f"end_reason_{suffix}": (EndReason | None, column(None, f"{title} ended")),
+        f"n_looks_{suffix}": (int | None, column(None, f"looks {suffix}")),
+        **quantity(f"diffusivity_{suffix}_cm2_s", f"D {suffix}", "cm²/s", ".2e"),
+        **quantity(f"sigma_{suffix}_s_cm", f"σ {suffix}", "S/cm", ".1e"),
+        haven: (float | None, column(None, f"Haven ratio, {suffix}", "", ".2f")),
+    }
+    return create_model(f"{suffix.title()}Columns", **fields)
+
+
+def finite(value: float | None) -> float | None:
+    """Return None for what JSON and database comparisons can't express: NaN and infinities."""
+    return None if value is None or not math.isfinite(value) else value
+
+
+def with_interval(name: str, value: Any, interval: Any) -> dict[str, Any]:
+    """Return a value and the ends of its interval as three fields."""
+    low, high = interval or (None, None)
+    return {name: finite(value), f"{name}_lo": finite(low), f"{name}_hi": finite(high)}
+
+
+class DynamicsStage(Stage):
+    """A run of molecular dynamics with a gate; subclasses say which."""
+
+    is_gate = True
+    document = TransportDocument
+    scalars = TRANSPORT_SCALARS
+    suffix: ClassVar[str]
+    haven: ClassVar[str]
+
+    def settings(self, screening: Screening) -> MolecularDynamics:
+        """Return the section it follows."""
+        raise NotImplementedError
+
+    def gate(self, screening: Screening) -> Gate:
+        """Return what decides on the run."""
+        raise NotImplementedError
+
+    def course(self, case: Case) -> tuple[Run, Schedule, Course]:
+        """Return the run, its schedule, and how it went."""
+        settings = self.settings(case.screening)
+        run = make_run(case, self.name, settings)
+        schedule = Schedule.of(settings, settings.stop_early)
+        return run, schedule, follow_run(case, run, schedule, self.gate(case.screening))
+
+    def look(self, case: Case) -> Outcome:
+        """Return the look that ended the run, or ask for the next one."""
+        run, schedule, course = self.course(case)
+        keys = tuple(look.entry.key for look in course.looks)
+        if course.ended is None:
+            key = run.look_key(course.n_segments * schedule.n_frames)
+            request = self.request(
+                case, key, lambda: next_flow(case, self, run, schedule, course.n_segments)
+            )
+            sources = {self.name: course.looks[-1].entry} if course.looks else {}
+            return self.asking(case, [request], keys=(*keys, key), sources=sources)
+        last = course.looks[-1]
+        sources = {self.name: last.entry}
+        judgement = _judgement(last.decision, course.ended)
+        return Outcome(self.name, "done", last.entry, sources, judgement, keys=keys)
+
+    def row(self, case: Case, outcome: Outcome) -> dict[str, Any]:
+        """Return the numbers of the run, and the gate's answer."""
+        _, _, course = self.course(case)
+        entry, judgement, suffix = outcome.result, outcome.judgement, self.suffix
+        assert judgement is not None
+        return {
+            f"passed_{suffix}": judgement.verdict == "passed",
+            f"gate_{suffix}": judgement.verdict,
+            f"end_reason_{suffix}": course.ended,
+            f"n_looks_{suffix}": len(course.looks),
+            f"verdict_{suffix}": entry["verdict"],
+            f"temperature_{suffix}_k": entry["temperature_k"],
+            f"length_{suffix}_ps": entry["length_ps"],
+            self.haven: finite(entry["haven_ratio"]),
+            **with_interval(
+                f"diffusivity_{suffix}_cm2_s",
+                entry["diffusivity_cm2_s"],
+                entry["diffusivity_ci95_cm2_s"],
+            ),
+            **with_interval(
+                f"sigma_{suffix}_s_cm", entry["sigma_ne_s_cm"], entry["sigma_ne_ci95_s_cm"]
+            ),
+        }
+
+    def estimate(
+        self, plan: PlanDocument, screening: Screening, cost: CoreHours
+    ) -> StageEstimate | None:
+        """Return the work of runs of the greatest length."""
+        return dynamics_estimate(self.name, plan, self.settings(screening), 1, cost)
+
+
+class ShortStage(DynamicsStage):
+    """The short diagnosis: whether this material could conduct well enough at 300 K."""
+
+    name = "short_md"
+    title = "Short MD"
+    stem = "short"
+    section = "short_md"
+    size = "short_md"
+    priority = 34
+    suffix = "short"
+    haven = "haven_ratio_short"
+    columns = transport_columns("short", "short MD", "haven_ratio_short")
+
+    def settings(self, screening: Screening) -> MolecularDynamics:
+        """Return the section ``short_md``."""
+        return screening.short_md
+
+    def gate(self, screening: Screening) -> Gate:
+        """Return the gate that asks what is still possible."""
+        return ShortGate(sigma_min_s_cm=screening.short_md.min_sigma_s_cm)
+
+
+class LongStage(DynamicsStage):
+    """The long diagnosis: whether it conducts well enough, and that is known well enough."""
+
+    name = "long_md"
+    title = "Long MD"
+    stem = "long"
+    section = "long_md"
+    size = "long_md"
+    priority = 36
+    suffix = "long"
+    haven = "haven_ratio"
+    columns = transport_columns("long", "long MD", "haven_ratio")
+
+    def settings(self, screening: Screening) -> MolecularDynamics:
+        """Return the section ``long_md``."""
+        return screening.long_md
+
+    def gate(self, screening: Screening) -> Gate:
+        """Return the gate that asks for value and error."""
+        settings = screening.long_md
+        return LongGate(settings.min_sigma_s_cm, settings.max_relative_error)
+
+
+def _judgement(decision: GateDecision, ended: EndReason) -> Judgement:
+    """Return a gate's answer; one that asks for more than is allowed is undecided."""
+    if decision.action == "extend":
+        limit = "" if ended == "decided" else "; undecided at the greatest length"
+        reasons = tuple(f"{reason}{limit}" for reason in decision.reasons)
+        return Judgement("undecided", decision.passed, reasons)
+    verdict: Literal["passed", "failed"] = "passed" if decision.passed else "failed"
+    return Judgement(verdict, decision.passed, decision.reasons)
+
+
+def dynamics_estimate(
+    stage: str, plan: PlanDocument, settings: MolecularDynamics, n_runs: int, cost: CoreHours
+) -> StageEstimate:
+    """Return the work of runs of the greatest length of all compositions."""
+    sizes = [composition.n_ions for composition in plan.compositions]
+    n_segments = settings.n_segments_longest
+    steps = math.ceil(settings.length_ps * 1e3 / settings.timestep_fs / settings.n_segments)
+    return StageEstimate(
+        stage,
+        len(sizes),
+        n_runs * n_segments * len(sizes),
+        n_runs * n_segments * sum(cost(ions, steps) for ions in sizes),
+    )

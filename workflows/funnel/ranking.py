@@ -1,80 +1,103 @@
-"""Rank the arrangements of one composition and send the lowest on to relaxation."""
+"""The first stage: rank the arrangements of a composition by their point-charge energy."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from jobflow import CURRENT_JOB, Flow, Response, job
+from jobflow import Flow, job
+from pydantic import BaseModel
 
-from ionsieve.ewald import rank
-from ionsieve.workflows.documents.raw import Arrangement, RankingDocument
-from ionsieve.workflows.funnel.candidate import Candidate
-from ionsieve.workflows.funnel.relaxation import relaxation_flow
-from ionsieve.workflows.planning.doping import solid_solution
+from ionsieve.workflows.documents.collections import column
+from ionsieve.workflows.documents.raw import PlanDocument, RankingDocument
+from ionsieve.workflows.funnel.arrangements import RankingTask, ranking_document
+from ionsieve.workflows.funnel.ranking_mpi import rank_with_mpi
+from ionsieve.workflows.funnel.records import Entry
+from ionsieve.workflows.funnel.stage import Case, CoreHours, Outcome, Stage, StageEstimate
+from ionsieve.workflows.settings.identity import settings_hash
+from ionsieve.workflows.settings.roles import fields_with
+from ionsieve.workflows.settings.schema import Screening
 
-
-def ranking_document(candidate: Candidate, comm: Any = None) -> RankingDocument:
-    """Keep the lowest symmetry-distinct arrangements.
-
-    Parameters
-    ----------
-    comm
-        mpi4py communicator whose ranks all call this function.
-    """
-    settings = candidate.screening.ewald
-    ranking = rank(
-        solid_solution(candidate.mother, candidate.composition),
-        keep=settings.keep,
-        method=settings.method,
-        seconds=settings.seconds,
-        seed=settings.seed,
-        comm=comm,
-    )
-    arrangements = [
-        Arrangement(
-            rank=number,
-            energy_ev=entry.energy_ev,
-            degeneracy=entry.degeneracy,
-            structure=entry.structure.as_dict(),
-        )
-        for number, entry in enumerate(ranking.entries, start=1)
-    ]
-    return RankingDocument(
-        composition_id=candidate.composition.composition_id,
-        mother_id=candidate.mother.mother_id,
-        composition=candidate.composition,
-        method=ranking.method,
-        certified=ranking.certified,
-        n_arrangements=str(ranking.n_arrangements),
-        n_covered=str(ranking.n_covered),
-        lower_bound_ev=ranking.lower_bound_ev,
-        seconds=ranking.seconds,
-        arrangements=arrangements,
-        provenance=candidate.provenance([]),
-    )
+#: Names and counts that follow from the rest of a composition.
+_DERIVED = {
+    *("composition_id", "mother_id", "formula", "host_formula", "merged_from"),
+    *("n_arrangements", "log10_n_arrangements"),
+}
 
 
 @job(output_schema=RankingDocument)
-def rank_arrangements(candidate: Candidate) -> Response:
-    """Rank, as an MPI job where the settings give it several ranks, and add the relaxations.
-
-    Returns
-    -------
-    Response
-        A :class:`RankingDocument`, and the relaxations as an addition.
-    """
-    if candidate.screening.compute.resources.ranking.ranks > 1:
-        # It imports this module in its turn.
-        from ionsieve.workflows.funnel.ranking_mpi import rank_with_mpi
-
-        document = rank_with_mpi(candidate)
-    else:
-        document = ranking_document(candidate)
-    relaxations = relaxation_flow(candidate, document.arrangements, CURRENT_JOB.job.uuid)
-    return Response(output=document, addition=relaxations)
+def rank_arrangements(task: RankingTask) -> RankingDocument:
+    """Rank, as an MPI job where the settings give it several ranks."""
+    return rank_with_mpi(task) if task.launcher else ranking_document(task)
 
 
-def ranking_flow(candidate: Candidate) -> Flow:
-    """Return the flow of one candidate up to its relaxed material."""
-    job_ = candidate.tag(rank_arrangements(candidate), "rank", RankingDocument)
-    return Flow([job_], name=f"rank and relax {candidate.composition.composition_id}")
+class RankColumns(BaseModel):
+    """What people see of a ranking."""
+
+    certified: bool | None = column(None, "certified", about="Ewald ranking proven")
+
+
+class RankStage(Stage):
+    """Arrangements ranked; a stored ranking serves whoever keeps no more of it."""
+
+    name = "rank"
+    title = "Arrangements ranked"
+    stem = "ranked"
+    section = "ewald"
+    document = RankingDocument
+    scalars = ("certified", "n_kept", "arrangement_keys", "ewald_energies_ev")
+    columns = RankColumns
+    size = "ranking"
+    priority = 10
+
+    def key(self, case: Case) -> str:
+        """Return the hash of mother, composition and method; not of how many are kept."""
+        candidate = case.candidate
+        return settings_hash(
+            self.name,
+            candidate.mother.structure,
+            candidate.composition.model_dump(mode="json", exclude=_DERIVED),
+            fields_with(case.screening.ewald, "computes"),
+        )
+
+    def look(self, case: Case) -> Outcome:
+        """Return the newest ranking that kept enough, or ask for one."""
+        key = self.key(case)
+        keep = case.screening.ewald.keep
+        flow_key = settings_hash(key, keep)
+        fit = [e for e in case.records.all(RankingDocument, key) if e["n_kept"] >= keep]
+        if fit:
+            return Outcome(self.name, "done", fit[-1], {self.name: fit[-1]}, keys=(flow_key,))
+        return self.asking(case, [self.request(case, flow_key, lambda: self.flow(case, key))])
+
+    def flow(self, case: Case, key: str) -> Flow:
+        """Return the ranking as one job."""
+        candidate, compute = case.candidate, case.screening.compute
+        n_ranks = compute.resources.ranking.ranks
+        task = RankingTask(
+            subject=candidate.subject,
+            key=key,
+            mother=candidate.mother,
+            composition=candidate.composition,
+            ewald=case.screening.ewald,
+            launcher=compute.mpi_launcher.format(ranks=n_ranks) if n_ranks > 1 else "",
+        )
+        tags = self.tags(case, settings_hash(key, case.screening.ewald.keep))
+        ranking = tags.record(rank_arrangements(task), RankingDocument, key, size="ranking")
+        return Flow([ranking], name=f"rank {candidate.composition.composition_id}")
+
+    def row(self, case: Case, outcome: Outcome) -> dict[str, Any]:
+        """Return whether the ranking is proven."""
+        return {"certified": outcome.result["certified"]}
+
+    def estimate(
+        self, plan: PlanDocument, screening: Screening, cost: CoreHours
+    ) -> StageEstimate | None:
+        """Return the time budgets of all rankings."""
+        n = len(plan.compositions)
+        return StageEstimate(self.name, n, n, n * screening.ewald.seconds / 3600)
+
+
+def kept_keys(case: Case) -> tuple[Entry, list[str]]:
+    """Return a composition's ranking, and the keys of the arrangements that go on."""
+    ranking = case.result(RankStage.name)
+    return ranking, ranking["arrangement_keys"][: case.screening.ewald.keep]

@@ -10,21 +10,20 @@ from pathlib import Path
 
 from ionsieve.errors import IonSieveError
 from ionsieve.workflows.documents.raw import RankingDocument
-from ionsieve.workflows.funnel.candidate import Candidate
+from ionsieve.workflows.funnel.arrangements import RankingTask, ranking_document
 
-_QUESTION, _ANSWER, _LOG = Path("candidate.json"), Path("ranking.json"), Path("ranking.log")
+_QUESTION, _ANSWER, _LOG = Path("task.json"), Path("ranking.json"), Path("ranking.log")
 
 
-def rank_with_mpi(candidate: Candidate) -> RankingDocument:
-    """Rank in processes that ``compute.mpi_launcher`` starts in the current folder.
+def rank_with_mpi(task: RankingTask) -> RankingDocument:
+    """Rank in processes that the task's launcher starts in the current folder.
 
     Raises
     ------
     IonSieveError
         The launcher isn't there or the ranks failed; the log is in ``ranking.log``.
     """
-    compute = candidate.screening.compute
-    launcher = shlex.split(compute.mpi_launcher.format(ranks=compute.resources.ranking.ranks))
+    launcher = shlex.split(task.launcher)
     # The launcher of a virtual environment that isn't activated is beside its Python.
     found = shutil.which(launcher[0]) or shutil.which(launcher[0], path=Path(sys.executable).parent)
     if found is None:
@@ -32,7 +31,7 @@ def rank_with_mpi(candidate: Candidate) -> RankingDocument:
             f"compute.mpi_launcher: '{launcher[0]}' is not on the PATH; load its module, or set "
             "compute.resources.ranking.ranks to 1"
         )
-    _QUESTION.write_text(candidate.model_dump_json(), encoding="utf-8")
+    _QUESTION.write_text(task.model_dump_json(), encoding="utf-8")
     # mpi4py ends all ranks when one fails.
     program = [sys.executable, "-m", "mpi4py", "-m", __name__, str(_QUESTION), str(_ANSWER)]
     with _LOG.open("w", encoding="utf-8") as log:
@@ -51,12 +50,12 @@ def _last_line(path: Path) -> str:
 
 def main(question: str, answer: str) -> None:
     """Rank together with the other processes; the first writes the document."""
+    # For start-up time: only the ranks need MPI and the kernels.
     from ionsieve.ewald.parallel import world
-    from ionsieve.workflows.funnel.ranking import ranking_document
 
     comm = world()
-    candidate = Candidate.model_validate_json(Path(question).read_text(encoding="utf-8"))
-    document = ranking_document(candidate, comm)
+    task = RankingTask.model_validate_json(Path(question).read_text(encoding="utf-8"))
+    document = ranking_document(task, comm)
     if comm is None or comm.Get_rank() == 0:
         Path(answer).write_text(document.model_dump_json(), encoding="utf-8")
 

@@ -112,18 +112,21 @@ def _funnel_rows(
     others = "structure" if n_rejected == 1 else "structures"
     note = f"{n_rejected} other {others} rejected" if n_rejected else ""
     rows = [("Mothers", n_mothers, note), ("Compositions", planned, "charge-neutral, distinct")]
-    for count in counts:
+    # What goes on is what enters the next stage.
+    for count, following in zip(counts, [*counts[1:], None], strict=True):
         if count.stage == "conductor":
             continue
         note = _losses(count)
         if count.stage == "rank" and log10_arrangements is not None:
             note = ", ".join(filter(None, [f"of {_power(log10_arrangements)} arrangements", note]))
-        rows.append((count.title, count.passed, note))
+        rows.append((count.title, following.entered if following else count.passed, note))
     return rows
 
 
 def _losses(count: StageCount) -> str:
     parts = (
+        (count.unknown, "unknown"),
+        (count.undecided, "undecided"),
         (count.stopped, "stopped"),
         (count.failed, "failed"),
         (count.running, "running"),

@@ -27,10 +27,10 @@ from ionsieve.workflows.report.figures import (
     svg_uri,
 )
 from ionsieve.workflows.report.runs import StoredRun, pictures, read_runs
+from ionsieve.workflows.results.changes import SettingChange
 from ionsieve.workflows.results.correlation import correlate, measured_pairs
-from ionsieve.workflows.results.counts import StageCount, count_stages
-from ionsieve.workflows.results.query import query
-from ionsieve.workflows.runners.refresh import refresh_collections
+from ionsieve.workflows.results.counts import StageCount
+from ionsieve.workflows.results.handle import Results
 from ionsieve.workflows.settings.schema import ScreeningFile
 from ionsieve.workflows.store.opening import store_name
 
@@ -43,7 +43,7 @@ Document = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Results:
+class Contents:
     """Everything the report shows, read once."""
 
     screening: ScreeningFile
@@ -53,6 +53,7 @@ class Results:
     phases: list[dict[str, Any]]
     counts: list[StageCount]
     runs: list[StoredRun]
+    changes: list[SettingChange]
 
     @property
     def accepted(self) -> list[dict[str, Any]]:
@@ -66,8 +67,14 @@ class Results:
 
     @property
     def passed(self) -> list[dict[str, Any]]:
-        """Compositions that passed all gates, best first."""
+        """Compositions that went through all gates, best first."""
         return [document for document in self.conductors if document["passed"]]
+
+    @property
+    def engines(self) -> list[str]:
+        """The backends that made what is shown."""
+        found = {s["backend"] for d in self.conductors for s in d["provenance"].values()}
+        return sorted(found - {""})
 
     @property
     def log10_arrangements(self) -> float | None:
@@ -79,19 +86,18 @@ class Results:
         return top + math.log10(math.fsum(10 ** (value - top) for value in logs))
 
 
-def read_results(screening: ScreeningFile) -> Results:
-    """Bring the collections up to date and read what the report shows."""
-    work = refresh_collections(screening)
-    compositions = query(screening, collection="compositions", columns=_COMPOSITION_COLUMNS)
-    conductors = query(screening, sort="-sigma_long_s_cm,-sigma_short_s_cm,e_hull_ev_atom")
-    return Results(
-        screening=screening,
-        mothers=query(screening, collection="mothers", sort="mother_id"),
-        compositions=compositions,
+def read_contents(results: Results) -> Contents:
+    """Read what the report shows."""
+    conductors = results.find(sort="-sigma_long_s_cm,-sigma_short_s_cm,e_hull_ev_atom").rows
+    return Contents(
+        screening=results.screening,
+        mothers=results.find("mothers", sort="mother_id").rows,
+        compositions=results.find("compositions", columns=_COMPOSITION_COLUMNS).rows,
         conductors=conductors,
-        phases=query(screening, collection="phases", sort="phase_id"),
-        counts=count_stages(compositions, work.running),
-        runs=read_runs(screening, conductors),
+        phases=results.find("phases", sort="phase_id").rows,
+        counts=results.counts(),
+        runs=read_runs(results, conductors),
+        changes=results.changes(),
     )
 
 
@@ -101,7 +107,7 @@ _COMPOSITION_COLUMNS = (
 )
 
 
-def write_report(screening: ScreeningFile, path: str | Path) -> Path:
+def write_report(results: Results, path: str | Path) -> Path:
     """Write the report of a screening and return its path.
 
     Raises
@@ -110,7 +116,7 @@ def write_report(screening: ScreeningFile, path: str | Path) -> Path:
         The store can't be opened, or the page can't be written there.
     """
     path = Path(path)
-    page = render(read_results(screening))
+    page = render(read_contents(results))
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:
@@ -120,7 +126,7 @@ def write_report(screening: ScreeningFile, path: str | Path) -> Path:
     return path
 
 
-def render(results: Results) -> str:
+def render(results: Contents) -> str:
     """Return the page as text."""
     environment = Environment(
         loader=PackageLoader("ionsieve.workflows.report", "templates"),
@@ -148,6 +154,10 @@ def render(results: Results) -> str:
         failed=[composition for composition in results.compositions if composition["failure"]],
         failed_phases=[phase for phase in results.phases if phase["state"] == "failed"],
         unfinished=sum(count.running + count.waiting for count in results.counts),
+        limits=gate_limits(results),
+        unknown_hulls=sum(d["hull_verdict"] == "unknown" for d in results.conductors),
+        within_hull=sum(d["hull_verdict"] == "passed" for d in results.conductors),
+        temperatures=_temperatures(results.conductors),
         correlation=correlate(results.conductors),
         correlation_left_out=_left_out(results.conductors),
         figures=_figures(results),
@@ -175,7 +185,7 @@ def significant(value: float | None, digits: int = 2) -> str:
     )
 
 
-def _figures(results: Results) -> dict[str, str]:
+def _figures(results: Contents) -> dict[str, str]:
     """Return figures as data URIs; those without data are left out."""
     long = results.screening.long_md
     figures = {
@@ -204,6 +214,23 @@ def _figures(results: Results) -> dict[str, str]:
     if curves:
         figures["displacements"] = svg_uri(displacement_figure(curves))
     return figures
+
+
+def gate_limits(results: Contents) -> str:
+    """Return the gates' limits in words; they are those that the rows were judged by."""
+    screening = results.screening
+    return (
+        f"at most {1e3 * screening.hull.max_e_hull_ev_atom:.0f} meV/atom above the hull, "
+        f"{significant(1e3 * screening.short_md.min_sigma_s_cm)} mS/cm at 300 K still possible "
+        "after the short run, and at least "
+        f"{significant(1e3 * screening.long_md.min_sigma_s_cm)} mS/cm in the long run"
+    )
+
+
+def _temperatures(conductors: Iterable[Document]) -> str:
+    """Return the temperatures of the long runs that are shown."""
+    found = {d["temperature_long_k"] for d in conductors if d["temperature_long_k"] is not None}
+    return ", ".join(f"{kelvin:g}" for kelvin in sorted(found))
 
 
 def _left_out(conductors: Iterable[Document]) -> int:

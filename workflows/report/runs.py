@@ -12,8 +12,7 @@ from ionsieve.md_analysis.arrhenius import ArrheniusFit
 from ionsieve.md_analysis.stored import from_plain
 from ionsieve.md_analysis.van_hove import RadialDistribution, VanHove
 from ionsieve.workflows.report.figures import new_axes, svg_uri
-from ionsieve.workflows.settings.schema import ScreeningFile
-from ionsieve.workflows.store.opening import open_job_store
+from ionsieve.workflows.results.handle import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,12 +64,13 @@ class StoredRun:
     @property
     def summary(self) -> str:
         """Length, end and verdict in one line."""
-        run, looks = self.output, len(self.output["looks"])
+        run, suffix = self.output, self.stage.removesuffix("_md")
+        looks = self.composition[f"n_looks_{suffix}"] or 1
         counted = f", after {looks} looks" if looks > 1 else ""
+        ending = _ENDINGS.get(self.composition[f"end_reason_{suffix}"], "not ended yet")
         return (
-            f"{self.stage.replace('_md', ' run')} at {run['temperature_k']:g} K, "
-            f"{run['run_length_ps']:.4g} ps, {_ENDINGS[run['end_reason']]}{counted}; "
-            f"{run['verdict'].replace('_', ' ')}"
+            f"{suffix} run at {run['temperature_k']:g} K, {run['run_length_ps']:.4g} ps, "
+            f"{ending}{counted}; {run['verdict'].replace('_', ' ')}"
         )
 
     @property
@@ -88,7 +88,7 @@ class Picture:
     uri: str
 
 
-def read_runs(screening: ScreeningFile, conductors: Iterable[Mapping[str, Any]]) -> list[StoredRun]:
+def read_runs(results: Results, conductors: Iterable[Mapping[str, Any]]) -> list[StoredRun]:
     """Return the longest run of the first few compositions that have one.
 
     Parameters
@@ -101,26 +101,11 @@ def read_runs(screening: ScreeningFile, conductors: Iterable[Mapping[str, Any]])
         stages = [name for name in ("long_md", "short_md") if name in document["provenance"]]
         if stages and len(best) < MAX_RUNS:
             best.append((document, stages[0]))
-    uuids = [document["provenance"][stage]["uuid"] for document, stage in best]
-    fits = [d["provenance"]["conductor"]["uuid"] for d, _ in best if "conductor" in d["provenance"]]
-    with open_job_store(screening) as job_store:
-        # Looks at a run share its last analysis' uuid.
-        kinds = {"$in": ["TransportDocument", "ConductorDocument"]}
-        found = job_store.query(
-            {"uuid": {"$in": uuids + fits}, "metadata.document": kinds}, ["uuid", "output"]
-        )
-        outputs = {raw["uuid"]: raw["output"] for raw in found}
-    return [
-        StoredRun(document, stage, outputs[uuid], _fit_of(document, outputs))
-        for (document, stage), uuid in zip(best, uuids, strict=True)
-        if uuid in outputs
-    ]
-
-
-def _fit_of(document: Mapping[str, Any], outputs: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    conductor = document["provenance"].get("conductor", {})
-    fit: Mapping[str, Any] | None = outputs.get(conductor.get("uuid"), {}).get("arrhenius")
-    return fit
+    runs = []
+    for document, stage in best:
+        name = document["composition_id"]
+        runs.append(StoredRun(document, stage, results.run(name, stage), results.arrhenius(name)))
+    return runs
 
 
 def pictures(run: StoredRun) -> list[Picture]:

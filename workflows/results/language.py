@@ -43,7 +43,7 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 _EXAMPLE = "write, for example: sigma_long_s_cm > 1e-3 and e_hull_ev_atom < 0.05"
 
 
-def parse_where(text: str, model: type[BaseModel]) -> Filter:
+def parse_where(text: str, model: type[BaseModel], *, bounds: bool = True) -> Filter:
     """Translate a condition into a MongoDB filter.
 
     Parameters
@@ -52,6 +52,9 @@ def parse_where(text: str, model: type[BaseModel]) -> Filter:
         The condition; blank: everything.
     model
         Schema of the collection: which fields there are, and of which type.
+    bounds
+        Compare bounds and values of undecided runs too. Without, a comparison of a quantity holds
+        only where it is a measurement, and so does its negation.
 
     Raises
     ------
@@ -67,7 +70,8 @@ def parse_where(text: str, model: type[BaseModel]) -> Filter:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Python's parser, on style
             tree = ast.parse(text.strip(), mode="eval")
-        return _Translator(text, fields_of(model)).condition(tree.body)
+        guards = {} if bounds else _guards(model)
+        return _Translator(text, fields_of(model), guards).condition(tree.body)
     except (SyntaxError, ValueError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
         raise InputError(f"condition {text!r}: {reason}; {_EXAMPLE}") from error
@@ -109,12 +113,30 @@ def _kind(annotation: Any) -> Kind:
     return known.get(annotation, "other")
 
 
+def _guards(model: type[BaseModel]) -> dict[str, Filter]:
+    """Return field -> what holds where it is a measurement."""
+    found: dict[str, Filter] = {}
+    for name, info in model.model_fields.items():
+        extra = info.json_schema_extra
+        if not isinstance(extra, dict):
+            continue
+        conditions: list[Filter] = []
+        if bound := extra.get("bound"):
+            conditions.append({str(bound): {"$ne": True}})
+        measured: Any = extra.get("measured_if") or {}
+        conditions += [{field: {"$in": list(values)}} for field, values in measured.items()]
+        if conditions:
+            found[name] = conditions[0] if len(conditions) == 1 else {"$and": conditions}
+    return found
+
+
 class _Translator:
     """Walks one parsed condition."""
 
-    def __init__(self, text: str, fields: dict[str, Kind]) -> None:
+    def __init__(self, text: str, fields: dict[str, Kind], guards: dict[str, Filter]) -> None:
         self._text = text
         self._fields = fields
+        self._guards = guards
 
     def condition(self, node: ast.expr) -> Filter:
         """Return the filter of a node that is true or false."""
@@ -122,7 +144,7 @@ class _Translator:
             name = "$and" if isinstance(node.op, ast.And) else "$or"
             return {name: [self.condition(value) for value in node.values]}
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            return {"$nor": [self.condition(node.operand)]}
+            return self._guarded({"$nor": [self.condition(node.operand)]}, node.operand)
         if isinstance(node, ast.Compare):
             return self._chain(node)
         if isinstance(node, ast.Name):
@@ -131,11 +153,19 @@ class _Translator:
 
     def _chain(self, node: ast.Compare) -> Filter:
         operands = [node.left, *node.comparators]
-        links = [
+        links: list[Filter] = [
             self._comparison(left, op, right)
             for left, op, right in zip(operands, node.ops, operands[1:], strict=False)
         ]
-        return links[0] if len(links) == 1 else {"$and": links}
+        found = links[0] if len(links) == 1 else {"$and": links}
+        asks_for_none = any(isinstance(o, ast.Constant) and o.value is None for o in operands)
+        return found if asks_for_none else self._guarded(found, node)
+
+    def _guarded(self, found: Filter, node: ast.expr) -> Filter:
+        """Add that the quantities that a condition names are measurements."""
+        names = dict.fromkeys(part.id for part in ast.walk(node) if isinstance(part, ast.Name))
+        guards = [self._guards[name] for name in names if name in self._guards]
+        return {"$and": [found, *guards]} if guards else found
 
     def _comparison(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Filter:
         if type(op).__name__ in ("In", "NotIn"):  # codespell:ignore

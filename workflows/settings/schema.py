@@ -7,13 +7,12 @@ the same with what holds on one machine only: the folder of the file, and the st
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, model_validator
 
+from ionsieve.workflows.settings.backend_section import AnyBackendSection, read_backend_section
 from ionsieve.workflows.settings.compositions import Doping, DopingRule, Mothers, Supercell
 from ionsieve.workflows.settings.compute import Compute, JobSize, Resources, StageResources
 from ionsieve.workflows.settings.dynamics import (
@@ -26,7 +25,6 @@ from ionsieve.workflows.settings.dynamics import (
 from ionsieve.workflows.settings.energies import Ewald, Hull, Phonons, Relax
 from ionsieve.workflows.settings.roles import setting
 from ionsieve.workflows.settings.section import (
-    Command,
     Name,
     PathText,
     Section,
@@ -35,7 +33,6 @@ from ionsieve.workflows.settings.section import (
 
 __all__ = [
     "Arrhenius",
-    "Backend",
     "Compute",
     "Doping",
     "DopingRule",
@@ -57,29 +54,6 @@ __all__ = [
 ]
 
 
-class Backend(Section):
-    """The engine that computes energies and forces."""
-
-    name: Literal["mock_vasp", "vasp"] = setting(
-        "computes", "mock_vasp", "vasp, or mock_vasp: a classical stand-in that needs no VASP"
-    )
-    vasp_cmd: Command = setting("runs", "vasp_std", "command line of VASP, with its MPI launcher")
-    vasp_gamma_cmd: Command = setting("runs", "vasp_gam", "command line for Gamma-only runs")
-    incar: dict[str, Any] = setting(
-        "computes", description="INCAR tags to override", default_factory=dict
-    )
-
-    @field_validator("incar")
-    @classmethod
-    def _check_incar(cls, value: dict[str, Any]) -> dict[str, Any]:
-        if value:
-            # pymatgen takes a second to import, and most files override nothing.
-            from ionsieve.workflows.settings.incar import check_incar
-
-            check_incar(value)
-        return value
-
-
 class Screening(Section):
     """What to screen and how; the same on every machine."""
 
@@ -95,7 +69,7 @@ class Screening(Section):
     short_md: ShortMD = ShortMD()
     long_md: LongMD = LongMD()
     arrhenius: Arrhenius = Arrhenius()
-    backend: Backend = Backend()
+    backend: AnyBackendSection = Field(default_factory=lambda: read_backend_section({}))
     compute: Compute = Compute()
 
     @model_validator(mode="after")
@@ -108,14 +82,6 @@ class Screening(Section):
                 f"{self.long_md.temperature_k:g}",
             )
         return self
-
-    def energy_settings_hash(self) -> str:
-        """Return the identity of everything that decides an energy; entries must agree in it."""
-        # How VASP is started depends on the machine; what it computes doesn't.
-        backend = self.backend.model_dump(mode="json", exclude={"vasp_cmd", "vasp_gamma_cmd"})
-        settings = (backend, self.relax.model_dump(mode="json"))
-        text = json.dumps(settings, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class ScreeningFile(Screening):

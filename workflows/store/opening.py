@@ -20,7 +20,7 @@ _MONGO_SCHEMES = ("mongodb://", "mongodb+srv://")
 _MONGO_TIMEOUT_MS = 5000
 
 
-def open_job_store(screening: ScreeningFile) -> JobStore:
+def open_job_store(screening: ScreeningFile, read_only: bool = False) -> JobStore:
     """Open the store of raw job outputs; large arrays go to its additional store ``data``.
 
     Raises
@@ -32,7 +32,7 @@ def open_job_store(screening: ScreeningFile) -> JobStore:
     blobs: Store = job_store.additional_stores["data"]  # type: ignore[has-type]
     _connect(job_store, screening)
     # None on the screening: few differ in it, and a planner might prefer it to the document.
-    for field in ("document", "flow_key", "composition_id"):
+    for field in ("document", "key", "composition_id"):
         job_store.ensure_index(f"metadata.{field}")
     # MongoDB doesn't index a store's key by itself.
     job_store.ensure_index("uuid")

@@ -1,6 +1,6 @@
 """Distance of a material to the convex hull of its competing phases.
 
-Zero-temperature, zero-pressure energies of one backend with one set of settings; the hull is
+Zero-temperature, zero-pressure energies of one engine with one set of settings; the hull is
 pymatgen's (S. P. Ong et al., Chem. Mater. 20, 1798 (2008), doi:10.1021/cm702327g).
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pymatgen.core.composition import Composition
 
@@ -35,20 +35,73 @@ def _check_energies(material: MaterialDocument, phases: Sequence[PhaseDocument])
             f"{material.composition_id} has the energy {material.energy_ev_atom} eV/atom; "
             "its static calculation must be repeated"
         )
-    scale = (material.provenance.backend, material.provenance.settings_hash)
     for phase in phases:
         if not math.isfinite(phase.energy_ev_atom):
             raise IonSieveError(
                 f"competing phase {phase.phase_id} has the energy {phase.energy_ev_atom} eV/atom; "
                 "its static calculation must be repeated"
             )
-        own = (phase.provenance.backend, phase.provenance.settings_hash)
-        if own != scale:
+        if difference := disagreement(_identity(material), _identity(phase)):
+            what, ours, theirs = difference
             raise IonSieveError(
-                f"competing phase {phase.phase_id} was computed with {own[0]} settings {own[1]}, "
-                f"{material.composition_id} with {scale[0]} settings {scale[1]}: their energies "
-                "can't be compared; compute both with the same backend and settings"
+                f"competing phase {phase.phase_id} was computed with {what} {theirs}, "
+                f"{material.composition_id} with {ours}: their energies can't be compared; compute "
+                "both with the same engine, potentials and settings (in a new store, if only the "
+                "engine was exchanged)"
             )
+
+
+def _identity(document: MaterialDocument | PhaseDocument) -> dict[str, Any]:
+    if document.energy_identity:
+        return document.energy_identity
+    origin = document.provenance
+    return {"backend": origin.backend, "settings": origin.settings_hash, "engine": "unknown"}
+
+
+def disagreement(first: Any, second: Any, place: str = "") -> tuple[str, str, str] | None:
+    """Return the first difference that keeps two energies apart; None if there is none.
+
+    Engines of one name agree if their versions do in the first two parts: 6.4.2 goes with 6.4.3,
+    not with 6.3.0. Potentials are compared for the elements that both have.
+
+    Parameters
+    ----------
+    first, second
+        What :meth:`ionsieve.workflows.backends.protocol.Backend.energy_identity` returned, or parts
+        of it.
+    place
+        Where the parts stand in it.
+
+    Returns
+    -------
+    tuple of str
+        What differs, and both values.
+    """
+    name = place.rpartition(".")[2]
+    if isinstance(first, dict) and isinstance(second, dict):
+        # Compounds differ in elements; everything else both must have.
+        keys = (
+            first.keys() & second.keys() if name == "potentials" else first.keys() | second.keys()
+        )
+        for key in sorted(keys):
+            inner = f"{place}.{key}" if place else str(key)
+            if found := disagreement(first.get(key), second.get(key), inner):
+                return found
+        return None
+    ours, theirs = (_series(v) if name == "engine" else v for v in (first, second))
+    if ours == theirs:
+        return None
+    return place, _word(first), _word(second)
+
+
+def _series(engine: Any) -> str:
+    """Return name and version of an engine without the number of the patch."""
+    name, _, version = str(engine).rpartition(" ")
+    return f"{name} {'.'.join(version.split('.')[:2])}"
+
+
+def _word(value: Any) -> str:
+    return "unknown" if value is None or isinstance(value, dict) else str(value)
 
 
 def _phase_diagram(
@@ -79,28 +132,12 @@ def _entry(formula: str, energy_ev_atom: float, name: str) -> PDEntry:
     return PDEntry(composition, energy_ev_atom * composition.num_atoms, name=name)
 
 
-def _reasons(e_hull_ev_atom: float, max_e_hull_ev_atom: float, missing: Sequence[str]) -> list[str]:
-    reasons = []
-    if e_hull_ev_atom > max_e_hull_ev_atom:
-        reasons.append(
-            f"{e_hull_ev_atom:.3f} eV/atom above the hull, the limit is {max_e_hull_ev_atom:g}"
-        )
-    elif e_hull_ev_atom < 0:
-        reasons.append(
-            f"{-e_hull_ev_atom:.3f} eV/atom below all competing phases: new stable phase"
-        )
-    if missing:
-        reasons.append(f"lower bound: {len(missing)} known phases have no energy")
-    return reasons
-
-
 def hull_distance(
     material: MaterialDocument,
     phases: Sequence[PhaseDocument],
     *,
     known_missing: Sequence[str],
     failed_phases: Sequence[str],
-    max_e_hull_ev_atom: float,
     provenance: Provenance,
 ) -> HullDocument:
     """Return how far a material lies above (or below) its competing phases.
@@ -119,8 +156,6 @@ def hull_distance(
         Phases known to exist that were not computed (:func:`..competing_phases.known_missing`).
     failed_phases
         Phases whose calculation failed.
-    max_e_hull_ev_atom
-        The gate: larger distances fail.
     provenance
         Of the document to make.
 
@@ -158,8 +193,5 @@ def hull_distance(
         n_phases=len(diagram.all_entries),
         missing_phases=missing,
         is_lower_bound=bool(missing),
-        max_e_hull_ev_atom=max_e_hull_ev_atom,
-        passed=e_hull_ev_atom <= max_e_hull_ev_atom,
-        reasons=_reasons(e_hull_ev_atom, max_e_hull_ev_atom, missing),
         provenance=provenance,
     )

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +15,19 @@ from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Structure
 
 from ionsieve.errors import IonSieveError
-from ionsieve.workflows.backends.mock_vasp.backend import MockVaspBackend
-from ionsieve.workflows.backends.vasp.backend import VaspSettings
-from ionsieve.workflows.backends.vasp.continuation import (
-    BatchLimitHandler,
-    _check_progress,
-    _earlier,
-    read_segment,
-)
+from ionsieve.workflows.backends.mock_vasp.backend import SHORT_RUNS, MockVaspBackend
+from ionsieve.workflows.backends.protocol import Checkpoint, MDSpec
+from ionsieve.workflows.backends.vasp.continuation import BatchLimitHandler, _check_progress
+from ionsieve.workflows.backends.vasp.reading import earlier_pieces, local_path
+from ionsieve.workflows.settings.schema import Relax
 
 _FRAME_INTERVAL = 7
 
 
 def backend():
     looks = {"polling_time_step": 0.05, "monitor_freq": 2}
-    return MockVaspBackend(VaspSettings(double_relax=False, custodian=looks))
+    execution = replace(SHORT_RUNS, custodian=looks)
+    return MockVaspBackend(relax=Relax(double_relax=False), execution=execution)
 
 
 def salt(repeat):
@@ -70,7 +69,8 @@ def signal_after_steps(folder, n_steps, n_signals):
 def run(tmp_path, monkeypatch):
     """Run a job in a folder of its own, with signals, and return outputs by index."""
 
-    def run_job(job, n_steps=0, n_signals=0):
+    def run_job(calculation, n_steps=0, n_signals=0):
+        (job,) = calculation.jobs
         folder = tmp_path / f"{n_signals}"
         folder.mkdir()
         monkeypatch.chdir(folder)
@@ -89,25 +89,27 @@ def run(tmp_path, monkeypatch):
 
 
 def folder_of(output):
-    return Path(output.dir_name.split(":", 1)[-1])
+    return local_path(output.dir_name)
 
 
 def test_md_in_pieces_is_the_uninterrupted_run(run):
+    spec = MDSpec(600, 2.0, 6_000, frame_interval=_FRAME_INTERVAL)
+
     def job():
-        return backend().md(salt(3), 600, 2.0, 6_000, frame_interval=_FRAME_INTERVAL)
+        return backend().md(spec, salt(3))
 
     whole = run(job())
     pieces = run(job(), n_steps=100, n_signals=2)
     assert list(whole) == [1]
     assert list(pieces) == [1, 2, 3]
     reference, joined = (
-        read_segment(folder_of(outputs[max(outputs)]), 2.0, _FRAME_INTERVAL)
+        backend().read_segment(Checkpoint(folder=outputs[max(outputs)].dir_name), spec)
         for outputs in (whole, pieces)
     )
     assert joined.n_frames == reference.n_frames == 6_000 // _FRAME_INTERVAL
     assert joined.timestep_fs == reference.timestep_fs == 14.0
     # The last digits of CONTCAR grow exponentially with time: it takes longer until that shows.
-    (_, n_steps), _ = _earlier(folder_of(pieces[3]))
+    (_, n_steps), _ = earlier_pieces(folder_of(pieces[3]))
     early = slice(0, n_steps // _FRAME_INTERVAL + 300)
     np.testing.assert_allclose(
         joined.fractional[..., early], reference.fractional[..., early], atol=1e-6
@@ -131,7 +133,7 @@ def test_relaxation_in_pieces_ends_where_the_uninterrupted_one_does(run):
     assert energies[0] == pytest.approx(energies[1], abs=2e-4)
     assert pieces[1].output.energy_per_atom > energies[1] + 1e-3
     # Counted, or many short pieces would look like no progress.
-    ((_, n_steps),) = _earlier(folder_of(pieces[2]))
+    ((_, n_steps),) = earlier_pieces(folder_of(pieces[2]))
     assert n_steps >= 1
 
 

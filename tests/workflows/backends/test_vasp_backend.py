@@ -1,92 +1,198 @@
 """The backends: atomate2's jobs with the stand-in, and what is refused beforehand."""
 
+import gzip
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from jobflow import JobStore, run_locally
+from jobflow import Flow, JobStore, run_locally
+from jobflow.core.reference import find_and_resolve_references
 from maggma.stores import MemoryStore
-from pymatgen.io.vasp import Kpoints, Oszicar
+from pymatgen.io.vasp import Incar, Kpoints, Oszicar
 
-from ionsieve.errors import InputError
-from ionsieve.workflows.backends.mock_vasp.backend import MockVaspBackend
+from ionsieve.errors import InputError, IonSieveError
+from ionsieve.workflows.backends.mock_vasp.backend import SHORT_RUNS, MockVaspBackend
 from ionsieve.workflows.backends.mock_vasp.faults import VARIABLE
+from ionsieve.workflows.backends.protocol import Checkpoint, Limits, MDSpec
 from ionsieve.workflows.backends.registry import get_backend
-from ionsieve.workflows.backends.vasp.backend import VaspBackend, VaspSettings
+from ionsieve.workflows.backends.vasp.backend import VaspBackend
 from ionsieve.workflows.backends.vasp.continuation import BatchLimitHandler
-from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.backends.vasp.reading import local_path
+from ionsieve.workflows.backends.vasp.settings import VaspSettings
+from ionsieve.workflows.settings.schema import Relax, Screening
 
-FAST = {"polling_time_step": 0.05, "monitor_freq": 4}
+FAST = replace(SHORT_RUNS, custodian={"polling_time_step": 0.05, "monitor_freq": 4})
+ONCE = Relax(double_relax=False)
 
 
 @pytest.fixture
 def backend():
-    return MockVaspBackend(VaspSettings(double_relax=False, custodian=FAST))
+    return MockVaspBackend(relax=ONCE, execution=FAST)
+
+
+class Runner:
+    """Runs calculations in folders of their own, over one store."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+        self.store.connect()
+
+    def __call__(self, *calculations):
+        """Run all jobs; give their outputs in order."""
+        jobs = [job for calculation in calculations for job in calculation.jobs]
+        responses = run_locally(
+            Flow(jobs),
+            store=self.store,
+            create_folders=True,
+            root_dir=self.folder,
+            raise_immediately=True,
+            log=False,
+        )
+        return [responses[job.uuid][1].output for job in jobs]
+
+    def resolve(self, reference):
+        """Return what a job with this argument would get."""
+        return find_and_resolve_references(reference, self.store)
 
 
 @pytest.fixture
 def execute(tmp_path):
-    """Run a job or flow in a folder of its own; give the outputs by job name."""
-
-    def run(flow):
-        store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
-        responses = run_locally(
-            flow, store=store, create_folders=True, root_dir=tmp_path, raise_immediately=True
-        )
-        jobs = flow.jobs if hasattr(flow, "jobs") else [flow]
-        return [responses[job.uuid][1].output for job in jobs]
-
-    return run
+    return Runner(tmp_path)
 
 
 def folder_of(document):
-    return Path(document.dir_name.split(":", 1)[-1])
+    return local_path(document.dir_name)
 
 
 def test_double_relaxation_and_static(execute, salt):
-    backend = MockVaspBackend(VaspSettings(custodian=FAST))
+    backend = MockVaspBackend(execution=FAST)
     backend.check()
-    flow = backend.relax(salt, name="relax salt")
-    assert flow.name == "relax salt"
-    first, second = execute(flow)
+    relaxation = backend.relax(salt, name="relax salt")
+    static = backend.static(relaxation.structure, after=relaxation)
+    assert [job.name for job in relaxation.jobs] == ["relax salt 1", "relax salt 2"]
+    first, second, last = execute(relaxation, static)
     assert first.state == second.state == "successful"
     assert first.output.energy_per_atom >= second.output.energy_per_atom - 1e-6
     assert np.abs(second.calcs_reversed[0].output.ionic_steps[-1].forces).max() < 0.02
     kpoints = Kpoints.from_file(folder_of(second) / "KPOINTS.gz")
     assert kpoints.kpts == [(1, 1, 1)]
-    (static,) = execute(backend.static(second.structure, prev_dir=second.dir_name))
-    assert static.state == "successful"
-    assert static.output.energy_per_atom == pytest.approx(second.output.energy_per_atom, abs=1e-4)
+    assert last.state == "successful"
+    assert last.output.energy_per_atom == pytest.approx(second.output.energy_per_atom, abs=1e-4)
+    assert execute.resolve(static.energy_ev_atom) == last.output.energy_per_atom
+    assert execute.resolve(static.folder) == last.dir_name
+    assert execute.resolve(relaxation.structure) == second.structure
+    assert static.uuid == static.jobs[-1].uuid
+    found = backend.energy_identity(execute.resolve(static.engine))
+    assert found["engine"] == "ionsieve-mock-vasp 6.4.3"
+    assert found["potentials"] == {"Na": "PAW_PBE Na_pv mock", "Cl": "PAW_PBE Cl mock"}
+    assert found["tags"]["GGA"].upper() == "PS"
+    assert found["settings"] == backend.identity()
 
 
 def test_chained_dynamics_is_one_long_run(execute, backend, salt):
     salt.make_supercell(2)
-    options = {"temperature_k": 300, "timestep_fs": 2, "seed": 3}
-    (long,) = execute(backend.md(salt, n_steps=40, **options))
-    (first,) = execute(backend.md(salt, n_steps=20, **options))
-    (second,) = execute(backend.md(salt, n_steps=20, continue_from=first, **options))
+    spec = MDSpec(temperature_k=300, timestep_fs=2, n_steps=20, seed=3)
+    whole = backend.md(replace(spec, n_steps=40), salt)
+    one = backend.md(spec, salt)
+    two = backend.md(spec, one.end)
+    long, first, second = execute(whole, one, two)
     assert {d.state for d in (long, first, second)} == {"successful"}
     ends = [d.structure for d in (long, second)]
     difference = ends[0].frac_coords - ends[1].frac_coords
     assert np.abs(difference - np.round(difference)).max() < 1e-12
     velocities = [np.array(end.site_properties["velocities"]) for end in ends]
     assert velocities[0] == pytest.approx(velocities[1], abs=1e-14)
-    whole, *parts = (
+    all_steps, *parts = (
         Oszicar(folder_of(d) / "OSZICAR.gz").ionic_steps for d in (long, first, second)
     )
     energies = [step["E"] for part in parts for step in part]
-    assert energies == pytest.approx([step["E"] for step in whole], rel=1e-7)
+    assert energies == pytest.approx([step["E"] for step in all_steps], rel=1e-7)
     # One ionic step only: documents stay small however long the run.
     assert len(long.calcs_reversed[0].output.ionic_steps) == 1
 
 
+def test_run_goes_on_without_its_folder_as_with_it(execute, backend, salt):
+    salt.make_supercell(2)
+    spec = MDSpec(temperature_k=300, timestep_fs=2, n_steps=20, seed=3)
+    one = backend.md(spec, salt)
+    with_folder = backend.md(spec, one.end)
+    (first, second) = execute(one, with_folder)
+    kept = backend.keep(execute.resolve(one.end))
+    # Stored as JSON, like the document it is part of.
+    kept = Checkpoint.model_validate_json(kept.model_dump_json())
+    shutil.rmtree(folder_of(first))
+    without_folder = backend.md(spec, kept)
+    (again,) = execute(without_folder)
+    assert not folder_of(first).exists()
+    incars = [Incar.from_file(folder_of(d) / "INCAR.gz") for d in (second, again)]
+    assert incars[0] == incars[1]
+    # What atomate2 finds in the folder before is not what it takes without one.
+    assert (
+        incars[0]["SIGMA"]
+        != Incar.from_str(
+            backend.md(spec, salt)
+            .jobs[0]
+            .maker.input_set_generator.get_input_set(salt, potcar_spec=True)
+            .incar.get_str()
+        )["SIGMA"]
+    )
+    expected, found = (
+        backend.read_segment(execute.resolve(run.end), spec)
+        for run in (with_folder, without_folder)
+    )
+    assert np.array_equal(found.fractional, expected.fractional)
+    assert execute.resolve(without_folder.end.structure) == second.structure
+
+
+def test_checkpoint_that_was_not_kept_is_refused(execute, backend, salt):
+    spec = MDSpec(temperature_k=300, timestep_fs=2, n_steps=2)
+    run = backend.md(spec, salt)
+    (document,) = execute(run)
+    end = execute.resolve(run.end)
+    with pytest.raises(IonSieveError, match="velocities or tags were not kept"):
+        backend.md(spec, end)
+    (folder_of(document) / "vasprun.xml.gz").unlink()
+    with pytest.raises(IonSieveError, match=r"no vasprun\.xml of the finished segment"):
+        backend.keep(end)
+
+
+def test_segment_with_too_few_frames_is_refused(execute, backend, salt):
+    spec = MDSpec(temperature_k=300, timestep_fs=2, n_steps=20, frame_interval=5)
+    run = backend.md(spec, salt)
+    (document,) = execute(run)
+    end = execute.resolve(run.end)
+    trajectory = backend.read_segment(end, spec)
+    assert (trajectory.n_frames, trajectory.timestep_fs, trajectory.md_timestep_fs) == (4, 10, 2)
+    with pytest.raises(IonSieveError, match="4 frames of 5"):
+        backend.read_segment(end, replace(spec, n_steps=25))
+    # Custodian's repairs halve the time step: that of the files counts.
+    incar = folder_of(document) / "INCAR.gz"
+    tags = gzip.decompress(incar.read_bytes())
+    incar.write_bytes(gzip.compress(tags.replace(b"POTIM = 2", b"POTIM = 1")))
+    halved = backend.read_segment(end, spec)
+    assert (halved.n_frames, halved.timestep_fs, halved.md_timestep_fs) == (2, 10, 1)
+    path = folder_of(document) / "XDATCAR.gz"
+    text = gzip.decompress(path.read_bytes()).decode()
+    path.write_bytes(gzip.compress(text[: text.rindex("Direct configuration")].encode()))
+    with pytest.raises(IonSieveError, match=r"3 frames of 4 asked for \(20 steps"):
+        backend.read_segment(end, spec)
+    shutil.rmtree(folder_of(document))
+    with pytest.raises(IonSieveError, match="the segment's folder is gone"):
+        backend.read_segment(end, spec)
+
+
 def test_phonon_flow_is_atomate2s_without_born_charges(backend, salt):
-    names = [job.name for job in backend.phonons(salt).jobs]
+    phonons = backend.phonons(salt)
+    (flow,) = phonons.jobs
+    names = [job.name for job in flow.jobs]
+    assert phonons.uuid == flow.jobs[-1].uuid
     assert "tight relax" in names[0]
     assert names[-1] == "generate_frequencies_eigenvectors"
     assert not any("born" in name for name in names)
@@ -102,8 +208,7 @@ def test_phonon_flow_is_atomate2s_without_born_charges(backend, salt):
 )
 def test_custodian_repairs(execute, salt, monkeypatch, fault, handler):
     # Ten seconds without output: long enough for a start on a busy machine.
-    settings = VaspSettings(double_relax=False, custodian=FAST, frozen_after_seconds=10)
-    backend = MockVaspBackend(settings)
+    backend = MockVaspBackend(relax=ONCE, execution=replace(FAST, frozen_after_seconds=10))
     monkeypatch.setenv(VARIABLE, fault)
     (document,) = execute(backend.relax(salt))
     assert document.state == "successful"
@@ -139,9 +244,9 @@ def test_killed_worker_leaves_no_vasp(tmp_path, salt):
     worker.write_text(
         "from jobflow import run_locally\nfrom pymatgen.core import Structure\n"
         "from ionsieve.workflows.backends.mock_vasp.backend import MockVaspBackend\n"
-        "from ionsieve.workflows.backends.vasp.backend import VaspSettings\n"
+        "from ionsieve.workflows.backends.protocol import MDSpec\n"
         "structure = Structure.from_file('salt.json')\n"
-        "run_locally(MockVaspBackend(VaspSettings()).md(structure, 300, 1.0, 10**7))\n"
+        "run_locally(MockVaspBackend().md(MDSpec(300, 1.0, 10**7), structure).jobs[0])\n"
     )
     process = subprocess.Popen(
         [sys.executable, str(worker)],
@@ -177,16 +282,16 @@ def screening(**backend):
     )
 
 
-def test_registry_gives_the_backend_of_the_screening():
+def test_registry_gives_the_backend_of_the_screening(salt):
     assert type(get_backend(screening())) is MockVaspBackend
     chosen = get_backend(screening(name="vasp", vasp_cmd="srun my_vasp", incar={"ENCUT": 400}))
     assert type(chosen) is VaspBackend
     assert chosen.settings.vasp_cmd == "srun my_vasp"
-    assert not chosen.settings.potcar_spec
-    job = chosen.static(None)
+    (job,) = chosen.static(salt).jobs
     maker = job.maker
     assert maker.input_set_generator.user_incar_settings["ENCUT"] == 400
     assert maker.run_vasp_kwargs["vasp_cmd"].endswith("tether.py srun my_vasp")
+    assert not maker.write_input_set_kwargs["potcar_spec"]
 
 
 def test_missing_command_is_named_with_the_remedy():
@@ -208,8 +313,11 @@ def test_missing_potentials_are_named_with_the_remedy(monkeypatch, folder):
 
 
 def test_real_vasp_keeps_walltime_and_overrides(salt):
-    settings = VaspSettings(walltime_seconds=3600, incar={"NPAR": 4}, md_incar={"ALGO": "VeryFast"})
-    maker = VaspBackend(settings).md(salt, 600, 2.0, 100, seed=5, frame_interval=5).maker
+    settings = VaspSettings(incar={"NPAR": 4, "algo": "VeryFast"})
+    backend = VaspBackend(settings, limits=Limits(walltime_seconds=3600))
+    spec = MDSpec(temperature_k=600, timestep_fs=2.0, n_steps=100, frame_interval=5, seed=5)
+    (job,) = backend.md(spec, salt).jobs
+    maker = job.maker
     (limit,) = (
         handler
         for handler in maker.run_vasp_kwargs["handlers"]

@@ -1,6 +1,7 @@
 """Names and error texts are printed as they are, whatever rich would make of them."""
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.table import Table
@@ -45,18 +46,18 @@ def test_control_characters_are_written_out():
 @pytest.mark.parametrize("text", TEXTS)
 def test_status_shows_errors_as_they_are(capsys, monkeypatch, text):
     monkeypatch.setenv("COLUMNS", "200")
+    stage = {"stage": "hull", "title": "Hull", "entered": 1, "failed": 1}
     row = {"composition_id": "Na3PS4_W6+_1-8", "state": "failed", "reason": None, "failure": text}
-    flow = {"stage": "phase", "label": "Na2S", "state": "failed", "error": text}
-    status._print({"stages": [], "compositions": [row], "flows": [flow]})
+    phase = {"phase_id": "Na2S", "state": "failed", "reason": text}
+    answer = {"stages": [stage], "compositions": [row], "phases": [phase], "flows": []}
+    status._print({**answer, "removable_bytes": 0}, [text], Path("screening.yaml"))
     shown = capsys.readouterr().out
-    assert shown.count(text) == 2
+    assert shown.count(text) == 3
     assert f"competing phase Na2S failed: {text}" in shown
 
 
 def test_no_other_module_makes_a_console():
     """One that takes strings for markup would drop parts of them, or raise."""
-    from pathlib import Path
-
     folder = Path(status.__file__).parents[1]
     makers = [p.name for p in folder.rglob("*.py") if "import Console" in p.read_text()]
     assert makers == ["printing.py"]

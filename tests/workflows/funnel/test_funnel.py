@@ -48,7 +48,7 @@ SETTINGS = {
         "segment_ps": 2,
         "look_ps": 1,
         "min_sigma_s_cm": 1e-9,
-        "max_relative_error": 100,
+        "max_relative_error": 10,
     },
     "compute": {"workers": 2},
 }
@@ -114,10 +114,11 @@ def finished(tmp_path_factory):
     """Return the settings of a screening that ran to its end."""
     settings = write_settings(tmp_path_factory.mktemp("finished"))
     done = ionsieve("run", settings, "--json", check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr  # something failed
     outcome = json.loads(done.stdout)
     assert outcome["n_compositions"] == 2
-    assert outcome["n_failed"] == 1
+    # Both arrangements of one composition.
+    assert outcome["n_failed"] == 2
     return settings
 
 
@@ -135,10 +136,11 @@ def test_one_failure_stays_one_failure(finished):
     answer = json.loads(ionsieve("status", finished, "--json").stdout)
     states = {row["composition_id"]: row["state"] for row in answer["compositions"]}
     assert states[BAD] == "failed"
-    assert states[GOOD] in ("long_failed", "conductor")
-    (failed,) = [row for row in answer["flows"] if row["state"] == "failed"]
-    assert failed["label"] == BAD
-    assert failed["error"]
+    assert states[GOOD] in ("long_failed", "long_undecided", "conductor")
+    failed = [row for row in answer["flows"] if row["state"] == "failed"]
+    assert {row["label"] for row in failed} == {BAD}
+    assert all(row["error"] for row in failed)
+    assert all(Path(row["failed_folder"]).is_dir() for row in failed)
 
 
 @pytest.mark.slow
@@ -152,7 +154,8 @@ def test_every_number_leads_to_the_jobs_that_made_it(finished):
 @pytest.mark.slow
 def test_query_understands_the_documented_expression(finished):
     where = "sigma_long_s_cm > 0 and e_hull_ev_atom < 5"
-    (row,) = json.loads(ionsieve("query", finished, "--where", where, "--json").stdout)
+    query = ("query", finished, "--where", where, "--json")
+    (row,) = json.loads(ionsieve(*query, "--bounds").stdout)
     assert row["composition_id"] == GOOD
 
 
@@ -169,7 +172,7 @@ def test_report_is_one_page_with_all_of_it(finished):
 @pytest.mark.slow
 def test_running_again_repeats_nothing(finished):
     before, folders = documents(finished), calculations(finished)
-    ionsieve("run", finished)
+    ionsieve("run", finished, check=False)
     assert sorted(documents(finished)) == sorted(before)
     assert calculations(finished) == folders
 
@@ -194,7 +197,7 @@ def test_killed_runs_lose_nothing_and_end_with_the_same_numbers(finished, tmp_pa
         assert processes_below(tmp_path) == []
     survived = set(documents(settings))
     done = ionsieve("run", settings, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     stored = documents(settings)
     assert survived <= set(stored)
     assert len(set(stored)) == len(stored)

@@ -39,7 +39,7 @@ def screening(tmp_path):
 
 
 def run(screening, *options, fault=""):
-    """Return the exit code of `ionsieve run`: 0 with failed calculations, too."""
+    """Return the exit code of `ionsieve run`: 1 with failed calculations."""
     return subprocess.run(
         [sys.executable, "-m", "ionsieve", "run", screening, *options],
         env={**os.environ, "IONSIEVE_MOCK_VASP_FAULT": fault},
@@ -62,7 +62,7 @@ def status(screening):
 
 
 def test_hull_energy_follows_molecular_dynamics_does_not_repeat(screening):
-    assert run(screening, fault="crash;formula=NaCl") == 0
+    assert run(screening, fault="crash;formula=NaCl") == 1
     assert status(screening)[0] == "short_failed"
     runs = stored(screening, "TransportDocument")
     assert len(runs) == 1
@@ -81,7 +81,7 @@ def test_hull_energy_follows_molecular_dynamics_does_not_repeat(screening):
 
 
 def test_element_that_failed_holds_up_the_hull_until_it_is_there(screening):
-    assert run(screening, fault="crash;formula=Na") == 0
+    assert run(screening, fault="crash;formula=Na") == 1
     state, (failed,) = status(screening)
     assert state == "relaxed"
     assert failed.startswith("Na")

@@ -7,7 +7,6 @@ replace the job by its continuation instead, as often as needed.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
@@ -28,10 +27,8 @@ from monty.os.path import zpath
 from pymatgen.core import Structure
 
 from ionsieve.errors import IonSieveError
-from ionsieve.md_analysis import Trajectory, read_xdatcar
+from ionsieve.workflows.backends.vasp.reading import EARLIER_PIECES, earlier_pieces
 
-#: Written into the folder of every piece but the first. A colon stands for the dot (atomate2).
-_EARLIER = "earlier_pieces:json"
 #: So many pieces of one step each mean that it will never end.
 _TOO_SHORT_PIECES = 3
 _START_VARIABLE = "CUSTODIAN_WALLTIME_START"
@@ -95,7 +92,7 @@ def _in_pieces(maker: BaseVaspMaker, structure: Structure, prev_dir: Any) -> Res
     if not _contains(folder, _SOFT_STOP):
         response.stop_children = should_stop_children(document, **maker.stop_children_kwargs)
         return response
-    pieces = [*_earlier(folder), (str(folder), _count_steps(folder))]
+    pieces = [*earlier_pieces(folder), (str(folder), _count_steps(folder))]
     if isinstance(maker, MDInPieces):
         changes = maker.remaining(pieces)
     else:
@@ -103,7 +100,9 @@ def _in_pieces(maker: BaseVaspMaker, structure: Structure, prev_dir: Any) -> Res
     if changes is None:
         return response
     _check_progress(pieces)
-    next_maker = replace(maker, write_additional_data={_EARLIER: pieces}, **changes)
+    # A colon stands for the dot: the keys of stored documents can't have one.
+    earlier = {EARLIER_PIECES.replace(".", ":"): pieces}
+    next_maker = replace(maker, write_additional_data=earlier, **changes)
     return Response(
         output=document,
         stored_data=response.stored_data,
@@ -169,40 +168,6 @@ class MDInPieces(MDMaker):
         return {"input_set_generator": changed}
 
 
-def read_segment(folder: Path, timestep_fs: float, frame_interval: int) -> Trajectory:
-    """Read the trajectory of one segment, in however many pieces it was computed.
-
-    Parameters
-    ----------
-    folder
-        Of the last piece; it knows those before.
-    timestep_fs
-        Of the molecular dynamics.
-    frame_interval
-        Steps between frames.
-    """
-    n_before = 0
-    parts = []
-    for piece, n_steps in [*_earlier(folder), (str(folder), 0)]:
-        written_every = math.gcd(frame_interval, n_before)
-        stride = frame_interval // written_every
-        trajectory = read_xdatcar(
-            zpath(str(Path(piece) / "XDATCAR")),
-            timestep_fs=timestep_fs * written_every,
-            md_timestep_fs=timestep_fs,
-        )
-        first = (-n_before % frame_interval or frame_interval) // written_every - 1
-        if first < trajectory.n_frames:
-            parts.append(trajectory[first::stride])
-        n_before += n_steps
-    return Trajectory.join(parts)
-
-
-def is_continued(folder: Path) -> bool:
-    """Return whether the calculation in a folder continues one that was cut short."""
-    return bool(_earlier(folder))
-
-
 def _check_progress(pieces: Sequence[tuple[str, int]]) -> None:
     """Give up where the limit leaves no time, instead of going on for ever."""
     last = [n_steps for _, n_steps in pieces[-_TOO_SHORT_PIECES:]]
@@ -211,15 +176,6 @@ def _check_progress(pieces: Sequence[tuple[str, int]]) -> None:
             f"{_TOO_SHORT_PIECES} batch jobs one after the other had time for a single ionic step; "
             "raise the wall time under compute.resources"
         )
-
-
-def _earlier(folder: Path) -> list[tuple[str, int]]:
-    """Return folder and number of steps of the pieces before the one in a folder."""
-    path = zpath(str(folder / _EARLIER.replace(":", ".")))
-    if not Path(path).exists():
-        return []
-    with zopen(path, "rt", encoding="utf-8") as file:
-        return [(str(name), int(n_steps)) for name, n_steps in json.load(file)]
 
 
 def _contains(folder: Path, words: str) -> bool:

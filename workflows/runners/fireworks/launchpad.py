@@ -122,6 +122,15 @@ class WorkflowQueue:
         self.launchpad.add_wf(workflow)
         return True
 
+    def forget(self, keys: Iterable[str]) -> None:
+        """Let flows be added anew whose results are gone; their workflows stay as a record."""
+        for key in keys:
+            self._claims.delete_one({"_id": {"store": self.store, "key": key}})
+            self.launchpad.workflows.update_many(
+                {"metadata.ionsieve_store": self.store, "metadata.flow_key": key},
+                {"$set": {"metadata.ionsieve_store": f"{self.store} (result lost)"}},
+            )
+
     def _claim(self, key: str) -> bool:
         identity = {"store": self.store, "key": key}
         now = datetime.now(UTC)

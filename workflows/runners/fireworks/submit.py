@@ -11,11 +11,12 @@ from fireworks import fw_config
 from ionsieve.errors import InputError
 from ionsieve.workflows.documents.flows import FlowStatus, NewFlow
 from ionsieve.workflows.documents.raw import PlanDocument
-from ionsieve.workflows.funnel.flows import Funnel
+from ionsieve.workflows.results.handle import Results
+from ionsieve.workflows.results.publish import publish_collections
 from ionsieve.workflows.runners.fireworks.launchpad import WorkflowQueue, open_launchpad
-from ionsieve.workflows.runners.session import prepare
+from ionsieve.workflows.runners.session import open_session
 from ionsieve.workflows.settings.schema import ScreeningFile
-from ionsieve.workflows.store.opening import holds_password, open_job_store, store_name
+from ionsieve.workflows.store.opening import holds_password, store_name
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,11 @@ class Submitter:
                 f"store {store_name(screening)}: its password would be copied into every job; "
                 "write it into a jobflow.yaml (ionsieve hpc-init does) and give that file as store"
             )
-        self.plan: PlanDocument = prepare(screening)
-        self.job_store = open_job_store(screening)
-        self.funnel = Funnel(screening, self.plan, self.job_store)
-        self.funnel.check()
+        session = open_session(screening)
+        self.screening = screening
+        self.plan: PlanDocument = session.plan
+        self.job_store = session.job_store
+        self.funnel = session.funnel
         launchpad = open_launchpad(screening.resolve(screening.compute.launchpad))
         self.queue = WorkflowQueue(launchpad, store_name(screening))
 
@@ -93,7 +95,10 @@ class Submitter:
             rerun += self.queue.cancel_old_reservations(
                 float(fw_config.RESERVATION_EXPIRATION_SECS)
             )
-            rerun += self.queue.rerun_failed() if retry_failed else []
+            self.queue.forget([s.key for s in self.funnel.lost(self.queue.flows())])
+            if retry_failed:
+                rerun += self.queue.rerun_failed()
+                self.funnel.forget_failures()
         added: list[NewFlow] = []
         for new in self.funnel.next_flows(self.queue.flows()):
             if dry_run:
@@ -102,6 +107,8 @@ class Submitter:
                 added.append(new)
                 if on_added is not None:
                     on_added(new)
+        if not dry_run:
+            publish_collections(Results(self.screening, self.job_store))
         statuses = tuple(self.funnel.own(self.queue.flows()))
         return Submission(tuple(added), tuple(rerun), statuses)
 

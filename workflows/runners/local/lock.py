@@ -63,3 +63,19 @@ def _acquire(descriptor: int, queue_path: Path) -> None:
             ) from error
         else:
             return
+
+
+def is_driven(queue_path: Path) -> bool:
+    """Return whether a run works on the queue now."""
+    path = queue_path.with_name(queue_path.name + ".lock")
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

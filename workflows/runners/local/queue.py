@@ -94,7 +94,7 @@ class JobQueue:
             ).fetchall()
             jobs: dict[int, list[sqlite3.Row]] = {row["id"]: [] for row in rows}
             for job in connection.execute(
-                "SELECT flow_id, state, run_dir FROM jobs"
+                "SELECT flow_id, state, name, run_dir FROM jobs"
                 " WHERE flow_id IN (SELECT id FROM flows WHERE change > ?) ORDER BY id",
                 (change,),
             ):
@@ -154,6 +154,21 @@ class JobQueue:
             for flow_id in flow_ids:
                 _reset_flow(connection, flow_id)
         return len(flow_ids)
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Drop flows that have ended, so that they can be added anew."""
+        ended = "SELECT id FROM flows WHERE key = ? AND state IN ('completed', 'failed')"
+        jobs = "(SELECT id FROM jobs WHERE flow_id = :id)"
+        with self._database.writing(durable=True) as connection:
+            for key in keys:
+                if (row := connection.execute(ended, (key,)).fetchone()) is None:
+                    continue
+                flow = {"id": row["id"]}
+                connection.execute(
+                    f"DELETE FROM edges WHERE parent IN {jobs} OR child IN {jobs}", flow
+                )
+                connection.execute("DELETE FROM jobs WHERE flow_id = :id", flow)
+                connection.execute("DELETE FROM flows WHERE id = :id", flow)
 
     # --------------------------------------------------------------- for workers and the driver
 
@@ -283,10 +298,17 @@ def _flow_status(row: sqlite3.Row, jobs: Sequence[sqlite3.Row]) -> FlowStatus:
         n_done=sum(job["state"] == "completed" for job in jobs),
         error=row["error"],
         failed_job=row["failed_job"],
+        failed_folder=_failed_folder(row["failed_job"], jobs),
         run_dirs=tuple(job["run_dir"] for job in jobs if job["run_dir"]),
         started_at=None if row["started_at"] is None else _time(row["started_at"]),
         ended_at=None if row["ended_at"] is None else _time(row["ended_at"]),
     )
+
+
+def _failed_folder(name: str, jobs: Sequence[sqlite3.Row]) -> str:
+    """Return the folder of the job that made a flow fail."""
+    folders = [j["run_dir"] for j in jobs if j["state"] == "failed" and j["name"] == name]
+    return next((folder for folder in folders if folder), "")
 
 
 def _reset_flow(connection: sqlite3.Connection, flow_id: int) -> None:

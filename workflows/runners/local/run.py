@@ -8,24 +8,33 @@ from pathlib import Path
 
 from ionsieve.workflows.documents.flows import FlowStatus
 from ionsieve.workflows.documents.raw import PlanDocument
-from ionsieve.workflows.funnel.flows import Funnel
-from ionsieve.workflows.report.page import write_report
+from ionsieve.workflows.results.handle import Results
+from ionsieve.workflows.results.publish import publish_collections
 from ionsieve.workflows.runners.local import JobQueue, run_queue
-from ionsieve.workflows.runners.refresh import queue_path
-from ionsieve.workflows.runners.session import prepare
+from ionsieve.workflows.runners.session import open_session
+from ionsieve.workflows.runners.work import queue_path
 from ionsieve.workflows.settings.schema import ScreeningFile
-from ionsieve.workflows.store.opening import open_job_store
 
 Progress = Callable[[list[FlowStatus]], None]
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What one call of :func:`run_screening` left behind."""
+    """What one call of :func:`run_screening` left behind.
+
+    Attributes
+    ----------
+    plan
+        What was screened.
+    statuses
+        The flows that the present settings ask for.
+    lost
+        Flows that had been completed and whose results the store no longer had: computed again.
+    """
 
     plan: PlanDocument
     statuses: list[FlowStatus]
-    report: Path
+    lost: list[FlowStatus]
 
 
 def run_screening(
@@ -46,25 +55,32 @@ def run_screening(
     retry_failed
         Give failed flows another try.
     """
-    plan = prepare(screening)
-    job_store = open_job_store(screening)
-    funnel = Funnel(screening, plan, job_store)
-    funnel.check()
+    session = open_session(screening)
+    funnel = session.funnel
     work_dir = screening.resolve(screening.compute.work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
     queue = JobQueue(queue_path(screening))
+    lost = funnel.lost(queue.flows())
+    queue.forget([status.key for status in lost])
     if retry_failed:
         queue.reset_failed()
+        funnel.forget_failures()
     if on_start is not None:
-        on_start(plan)
-    run_queue(
-        queue,
-        job_store,
-        n_workers=workers or screening.compute.workers,
-        work_dir=work_dir,
-        next_flows=funnel.next_flows,
-        on_progress=on_progress,
-    )
-    statuses = funnel.own(queue.flows())
-    report = write_report(screening, screening.resolve(f"{screening.name}-report.html"))
-    return RunResult(plan, statuses, report)
+        on_start(session.plan)
+    try:
+        run_queue(
+            queue,
+            session.job_store,
+            n_workers=workers or screening.compute.workers,
+            work_dir=work_dir,
+            next_flows=funnel.next_flows,
+            on_progress=on_progress,
+        )
+    finally:
+        publish_collections(Results(screening, session.job_store))
+    return RunResult(session.plan, funnel.own(queue.flows()), lost)
+
+
+def report_path(screening: ScreeningFile) -> Path:
+    """Return where the report of a screening goes."""
+    return screening.resolve(f"{screening.name}-report.html")

@@ -1,16 +1,13 @@
-"""When the gate looks at a run, and whether the run then ends or goes on; plain functions."""
+"""When the gate looks at a run, and whether the run then ends or goes on."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from ionsieve.md_analysis import TransportResult
-from ionsieve.md_analysis.diagnosis import GateDecision, LongGate, ShortGate
 from ionsieve.workflows.documents.raw import EndReason
+from ionsieve.workflows.funnel.gates import GateDecision
 from ionsieve.workflows.settings.schema import MolecularDynamics
-
-Gate = ShortGate | LongGate
 
 
 @dataclass(frozen=True)
@@ -63,25 +60,6 @@ class Schedule:
         wanted = n_done + self.n_between if n_done else self.n_first
         limit = self.n_set if n_done < self.n_set else self.n_longest
         return min(wanted, limit)
-
-
-def is_settled(result: TransportResult, decision: GateDecision, gate: Gate) -> bool:
-    """Return whether the gate's answer holds for the whole 95 % interval.
-
-    An answer that rests on the value alone may turn when more data come: until the set length is
-    reached, a run with the wanted conductivity inside its interval goes on. A pass also needs a
-    diffusivity that is known, so that short and long runs can be compared.
-    """
-    if decision.action == "extend":
-        return False
-    if result.verdict in ("framework_unstable", "timestep_too_long"):
-        return True
-    if decision.passed and result.verdict != "diffusing":
-        return False
-    if isinstance(gate, ShortGate):
-        return True  # it asks the ends of the interval only
-    low, high = result.sigma_ne_ci95_s_cm
-    return low >= gate.sigma_min_s_cm if decision.passed else high < gate.sigma_min_s_cm
 
 
 def end_reason(
