@@ -19,7 +19,7 @@ import synthetic
 from synthetic import Known, Run
 
 from ionsieve.md_analysis import Trajectory, TransportResult, analyze
-from ionsieve.md_analysis.diffusivity import CM2_S_PER_ANGSTROM2_PS, climb
+from ionsieve.md_analysis.diffusivity import CM2_S_PER_ANGSTROM2_PS, fit_diffusion
 from ionsieve.md_analysis.displacement import drift, paths
 
 
@@ -81,8 +81,8 @@ def analyse(known: Known) -> tuple[TransportResult, tuple[float, float]]:
         wrapped.astype(np.float32), known.cell, known.species, known.timestep_fs
     )
     mobile = run.indices("Na")
-    ladder = climb(paths(run, mobile, drift(run, mobile)[0]), run.timestep_fs)
-    low, high = ladder.diffusivity.interval(0.68)
+    fit = fit_diffusion(paths(run, mobile, drift(run, mobile)[0]), run.timestep_fs)
+    low, high = fit.diffusivity.interval(0.68)
     return analyze(run, "Na", 600.0, 1), (
         low * CM2_S_PER_ANGSTROM2_PS,
         high * CM2_S_PER_ANGSTROM2_PS,

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ionsieve.md_analysis import Trajectory, analyze, read_xdatcar
-from ionsieve.md_analysis.diffusivity import climb
+from ionsieve.md_analysis.diffusivity import fit_diffusion
 from ionsieve.md_analysis.displacement import drift, mean_squared_displacement, paths
 
 
@@ -73,7 +73,7 @@ def main() -> None:
     moving, _ = drift(run, run.indices("Na"))
     walks = paths(run, everything, moving)
     timed("MSD tensor, all ions, all lags", lambda: mean_squared_displacement(walks, 1.0))
-    timed("D with interval, all ions", lambda: climb(walks, 1.0))
+    timed("D with interval, all ions", lambda: fit_diffusion(walks, 1.0))
     walks = np.empty(0)  # frees the paths
     timed("analyze(): all of it, half the ions mobile", lambda: analyze(run, "Na", 600.0))
     with tempfile.TemporaryDirectory() as folder:

@@ -57,7 +57,7 @@ def anneal_runs(
     """
     starts = _bounds(space)
     swaps = new_swaps(starts)
-    hot_ev = _HOT * _swap_scale(space, starts, tree, seed)
+    hot_ev = _HOT * _swap_scale(space, starts, seed)
     n_steps = _STEPS_PER_SITE * int(starts[-1])
     if n_runs is None and limits.deadline == math.inf:
         n_runs = _RUNS
@@ -107,17 +107,18 @@ def _filled(space: SolidSolution) -> NDArray[np.uint8]:
     return np.concatenate(parts).astype(np.uint8)
 
 
-def _swap_scale(space: SolidSolution, starts: NDArray[np.int64], tree: Tree, seed: int) -> float:
+def _swap_scale(space: SolidSolution, starts: NDArray[np.int64], seed: int) -> float:
     """Return the mean cost of swaps in a random arrangement, eV."""
     generator = np.random.default_rng(seed)
     labels = _filled(space)
     for first, last in pairwise(starts):
         generator.shuffle(labels[first:last])
     potentials = np.empty(len(labels))
-    site_potentials(labels, tree.model, potentials)
+    model = space.bare_model  # the repulsion of close pairs is no temperature
+    site_potentials(labels, model, potentials)
     costs = [0.0]
     for first, last in pairwise(starts):
         for i, j in generator.integers(first, last, size=(100, 2)):
             if labels[i] != labels[j]:
-                costs.append(abs(swap_cost(i, j, labels, potentials, tree.model)))
+                costs.append(abs(swap_cost(i, j, labels, potentials, model)))
     return max(float(np.mean(costs)), 1e-3)

@@ -41,10 +41,12 @@ class RankedArrangement:
 
 
 def pool_entries(pool: Pool, space: SolidSolution) -> tuple[RankedArrangement, ...]:
-    """Return the arrangements of a pool, lowest first."""
+    """Return the allowed arrangements of a pool, lowest first."""
     entries = []
     for slot in pool.order[: pool.size[0]]:
         labels = pool.labels[slot]
+        if not space.is_allowed(labels):
+            continue  # all allowed ones come before it
         energy = float(arrangement_energy(labels, space.model))
         entries.append(RankedArrangement(energy, int(pool.degeneracies[slot]), labels, space))
     return tuple(entries)
@@ -75,6 +77,8 @@ class Ranking:
     lower_bound_ev : float
         No arrangement is lower. Equals the first entry's energy when certified.
     entries : tuple of RankedArrangement
+    notes : tuple of str
+        What the space takes for granted: changed occupancies, sites that exclude each other.
     """
 
     n_arrangements: int
@@ -86,6 +90,7 @@ class Ranking:
     compile_seconds: float
     lower_bound_ev: float
     entries: tuple[RankedArrangement, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def coverage(self) -> float:
@@ -103,6 +108,7 @@ class Ranking:
             "seconds": self.seconds,
             "compile_seconds": self.compile_seconds,
             "lower_bound_ev": self.lower_bound_ev,
+            "notes": list(self.notes),
             "ranking": [
                 {
                     "energy_ev": entry.energy_ev,

@@ -32,7 +32,7 @@ class _Part:
 
 def relaxed_lower_bound_ev(space: SolidSolution) -> float:
     """Return an energy (eV) that no arrangement of a solid solution is below."""
-    model = space.model
+    model = space.bare_model
     pairs = model.interaction - np.diag(np.diag(model.interaction))
     shift = _convex_shift(space, pairs)
     own = 0.5 * (np.diag(model.interaction) - shift)

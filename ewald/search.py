@@ -135,7 +135,7 @@ def _search(task: _Task, method: Method, start: float) -> Progress:
     progress = search_tree(task.tree, task.pool, method == "bound", task.team, task.limits)
     progress.n_evaluated += task.team.share(tried)
     if progress.finished:
-        progress.n_covered = task.space.n_arrangements
+        progress.n_covered = task.space.n_unconstrained
     return progress
 
 
@@ -153,13 +153,20 @@ def _ranking(
     compile_seconds: float,
 ) -> Ranking:
     entries = pool_entries(pool, space)
+    if not entries:
+        raise InputError(
+            f"no arrangement found that keeps ions {space.min_site_distance:g} A apart: give more "
+            "time, or lower min_site_distance"
+        )
     lower = entries[0].energy_ev
+    n_forbidden = space.n_unconstrained - space.n_arrangements
     if not progress.finished:
         known = -math.inf if progress.lower_bound_ev is None else progress.lower_bound_ev
         lower = min(lower, max(known, relaxed_lower_bound_ev(space)))
     return Ranking(
         n_arrangements=space.n_arrangements,
-        n_covered=progress.n_covered,
+        # Which of the covered ones are forbidden is not known before the end: at least so many.
+        n_covered=max(progress.n_covered - n_forbidden, 0),
         n_evaluated=progress.n_evaluated,
         certified=progress.finished,
         method=method,
@@ -167,6 +174,7 @@ def _ranking(
         compile_seconds=compile_seconds,
         lower_bound_ev=lower,
         entries=entries,
+        notes=space.remarks,
     )
 
 

@@ -13,10 +13,22 @@ from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Structure
 
 from ionsieve.errors import InputError
+from ionsieve.ewald.exclusion import (
+    MIN_SITE_DISTANCE_ANGSTROM,
+    REPULSION_EV,
+    close_pairs,
+    count_fillings,
+)
 from ionsieve.ewald.interactions import translated_interaction_matrix
+from ionsieve.ewald.interstitials import (
+    fill_up,
+    interstitial_points,
+    interstitial_sublattice,
+)
 from ionsieve.ewald.kernels.arrangements import Model
 from ionsieve.ewald.sublattices import (
     VACANCY,
+    VOIDS,
     MotherSublattice,
     Rules,
     SublatticeBuilder,
@@ -25,13 +37,11 @@ from ionsieve.ewald.sublattices import (
     site_occupancy,
 )
 from ionsieve.ewald.symmetry import (
-    Crystal,
     LatticePoints,
-    complete_orbits,
     find_crystal,
+    supercell_matrix,
     supercell_permutations,
 )
-from ionsieve.ewald.voids import find_voids
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -92,6 +102,10 @@ class SolidSolution:
         The supercell's space group as site permutations.
     translations : (n_cells, n_sites) int64
         The pure translations among them.
+    notes : tuple of str
+        Occupancies that were changed to whole numbers of ions.
+    min_site_distance : float, Angstrom
+        Sites closer than this are not filled at once.
     """
 
     lattice: Float
@@ -100,6 +114,8 @@ class SolidSolution:
     sublattices: tuple[Sublattice, ...]
     permutations: Int
     translations: Int
+    notes: tuple[str, ...] = ()
+    min_site_distance: float = 0.0
 
     @classmethod
     def from_structure(
@@ -112,6 +128,9 @@ class SolidSolution:
         interstitial_sites: Sequence[Sequence[float]] | Float | None = None,
         min_distance: float | None = None,
         symprec: float = 0.01,
+        arrange: Mapping[str, Mapping[str, int]] | None = None,
+        occupancy_tolerance: float = 0.0,
+        min_site_distance: float = MIN_SITE_DISTANCE_ANGSTROM,
     ) -> SolidSolution:
         """Build a solid solution from a mother crystal and substitution rules.
 
@@ -122,8 +141,8 @@ class SolidSolution:
             becomes a sublattice of its own, with counts from its occupancies.
         supercell : 3 ints or (3, 3) ints
         replace : selector -> {species: ions in the supercell}
-            A selector is an element (``Sb``), a species (``Sb5+``) or the label of a
-            crystallographic site (``Na1``).
+            A selector is an element (``Sb``), a species (``Sb5+``), the label of a
+            crystallographic site (``Na1``) or its multiplicity and Wyckoff letter (``48h``).
         vacate : selector -> vacancies in the supercell
         insert : species -> extra ions in the supercell, on interstitial sites
         interstitial_sites : (n, 3) float64, optional
@@ -133,6 +152,14 @@ class SolidSolution:
             Passed to :func:`find_voids`.
         symprec : float, Angstrom
             Tolerance of the space group; positions are made exactly symmetric within it.
+        arrange : group -> {species: ions in the supercell}
+            Sublattices made as they are given: sites joined by ``+``, among them ``voids`` for the
+            interstitial ones (``"Li1+Li2+voids"``); the rest of their sites is vacant.
+        occupancy_tolerance : float
+            How far partial occupancies may be changed to make whole numbers of ions and a neutral
+            supercell; what was changed is in :attr:`notes`. 0 takes whole ones only.
+        min_site_distance : float, Angstrom
+            Sites closer than this are never filled at once; 0 lets all of them be.
 
         Raises
         ------
@@ -140,20 +167,34 @@ class SolidSolution:
             Missing charges, unknown selectors, impossible counts, overlapping sites, a cell that is
             not neutral: one line with the value and the remedy.
         """
-        matrix = _supercell_matrix(supercell)
+        matrix = supercell_matrix(supercell)
         rules = Rules(replace or {}, vacate or {}, insert or {})
         species = [site_occupancy(structure, i) for i in range(len(structure))]
         names = sorted({tuple(s.items()) for s in species})
         kinds = np.array([names.index(tuple(s.items())) for s in species])
         crystal = find_crystal(structure.lattice.matrix, structure.frac_coords, kinds, symprec)
         cells = LatticePoints.inside(matrix)
-        builder = SublatticeBuilder(structure, crystal.orbits, len(cells.points))
-        _apply_rules(builder, rules)
+        builder = SublatticeBuilder(
+            structure, crystal.orbits, len(cells.points), arrange, occupancy_tolerance, symprec
+        )
+        builder.apply(rules)
         points = crystal.frac_coords
+        for group, sublattice in builder.arranged.items():
+            if VOIDS in (name.strip() for name in group.split("+")):
+                extra = interstitial_points(
+                    structure, crystal, sublattice.counts, interstitial_sites, min_distance
+                )
+                new = np.arange(len(points), len(points) + len(extra))
+                sublattice.sites = np.concatenate([sublattice.sites, new])
+                points = np.concatenate([points, extra])
+        for sublattice in builder.arranged.values():
+            fill_up(sublattice, len(cells.points))
         if any(rules.insert.values()):
-            extra = _interstitials(structure, crystal, rules, interstitial_sites, min_distance)
+            extra = interstitial_points(
+                structure, crystal, rules.insert, interstitial_sites, min_distance
+            )
             builder.sublattices.append(
-                _interstitial_sublattice(rules, len(points), len(extra), len(cells.points))
+                interstitial_sublattice(rules, len(points), len(extra), len(cells.points))
             )
             points = np.concatenate([points, extra])
         if not builder.sublattices:
@@ -170,14 +211,58 @@ class SolidSolution:
             sublattices=tuple(_expand(s, len(cells.points)) for s in builder.sublattices),
             permutations=permutations,
             translations=translations,
+            notes=tuple(builder.notes),
+            min_site_distance=min_site_distance,
         )
         space._check_charge()
+        if space.n_arrangements == 0:
+            raise InputError(
+                f"no arrangement keeps all ions {min_site_distance:g} A apart: lower "
+                "min_site_distance, or correct the occupancies"
+            )
         return space
 
-    @property
+    @functools.cached_property
     def n_arrangements(self) -> int:
-        """Exact number of arrangements, symmetry copies included."""
+        """Exact number of arrangements, symmetry copies included, without forbidden ones."""
+        if len(self.close_pairs) == 0:
+            return self.n_unconstrained
+        groups = np.repeat(
+            np.arange(len(self.sublattices)), [len(s.sites) for s in self.sublattices]
+        )
+        filled, ways = [], 1
+        for sublattice in self.sublattices:
+            ions = [
+                n
+                for species, n in zip(sublattice.species, sublattice.counts, strict=True)
+                if species != VACANCY
+            ]
+            filled.append(sum(ions))
+            ways *= math.factorial(sum(ions)) // math.prod(map(math.factorial, ions))
+        return ways * count_fillings(groups, self.close_pairs, filled)
+
+    @property
+    def n_unconstrained(self) -> int:
+        """Number of arrangements if sites too close to each other could be filled at once."""
         return math.prod(s.n_arrangements for s in self.sublattices)
+
+    @functools.cached_property
+    def close_pairs(self) -> Int:
+        """Rows of an arrangement's labels that can't both be filled, (n_pairs, 2) int64."""
+        return close_pairs(
+            self.lattice, self.frac_coords[self.variable_sites], self.min_site_distance
+        )
+
+    def is_allowed(self, labels: Labels) -> bool:
+        """Return whether no two sites too close to each other are filled."""
+        if len(self.close_pairs) == 0:
+            return True
+        first, filled = 0, np.ones(len(labels), dtype=bool)
+        for sublattice in self.sublattices:
+            rows = slice(first, first + len(sublattice.sites))
+            filled[rows] = np.array([name != VACANCY for name in sublattice.species])[labels[rows]]
+            first = rows.stop
+        return not bool(np.any(filled[self.close_pairs[:, 0]] & filled[self.close_pairs[:, 1]]))
 
     @property
     def n_ions(self) -> int:
@@ -189,6 +274,14 @@ class SolidSolution:
             if species == VACANCY
         )
         return len(self.fixed_species) - vacant
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the space takes for granted: changed occupancies, sites that exclude each other."""
+        if len(self.close_pairs) == 0:
+            return self.notes
+        n_pairs, limit = len(self.close_pairs), self.min_site_distance
+        return (*self.notes, f"{n_pairs} pairs of sites closer than {limit:g} A exclude each other")
 
     @functools.cached_property
     def variable_sites(self) -> Int:
@@ -218,6 +311,30 @@ class SolidSolution:
 
     @functools.cached_property
     def model(self) -> Model:
+        """What the searches minimise: :attr:`bare_model`, with close pairs repelling each other."""
+        bare = self.bare_model
+        if len(self.close_pairs) == 0:
+            return bare
+        signs = {np.sign(q) for s in self.sublattices for q in s.charges if q}
+        if len(signs) > 1 and self._has_unlike_pair():
+            raise InputError(
+                f"sites of cations and anions are closer than {self.min_site_distance:g} A: "
+                "correct the structure, or lower min_site_distance"
+            )
+        interaction = bare.interaction.copy()
+        for one, other in ((0, 1), (1, 0)):
+            rows, columns = self.close_pairs[:, one], self.close_pairs[:, other]
+            interaction[rows, columns] += REPULSION_EV
+        return bare._replace(interaction=interaction)
+
+    def _has_unlike_pair(self) -> bool:
+        """Return whether some close pair may hold ions of opposite sign."""
+        charges = self.bare_model.charges
+        one, other = charges[self.close_pairs[:, 0]], charges[self.close_pairs[:, 1]]
+        return bool(np.any(one[:, :, None] * other[:, None, :] < 0))
+
+    @functools.cached_property
+    def bare_model(self) -> Model:
         """Energy and symmetry of the variable sites as the kernels need them."""
         matrix = translated_interaction_matrix(self.lattice, self.frac_coords, self.translations)
         fixed = np.flatnonzero([s is not None for s in self.fixed_species])
@@ -256,66 +373,12 @@ class SolidSolution:
                 species[int(site)] = sublattice.species[labels[row]]
                 row += 1
         filled = [i for i, s in enumerate(species) if s != VACANCY]
-        ordered = sorted(filled, key=lambda i: _species_order(str(species[i])))
+        ordered = sorted(filled, key=lambda i: (parse_species(str(species[i])).X, str(species[i])))
         return Structure(
             Lattice(self.lattice),
             [parse_species(str(species[i])) for i in ordered],
             self.frac_coords[ordered],
         )
-
-
-def _species_order(name: str) -> tuple[float, str]:
-    return (parse_species(name).X, name)
-
-
-def _supercell_matrix(supercell: ArrayLike) -> Int:
-    given = np.asarray(supercell)
-    if given.shape not in ((3,), (3, 3)) or not np.array_equal(given, np.round(given)):
-        raise InputError(
-            f"supercell {given.tolist()}: give 3 whole numbers or a 3x3 matrix of them"
-        )
-    matrix = np.diag(given) if given.shape == (3,) else given
-    if given.shape == (3,) and np.any(given < 1):
-        raise InputError(f"supercell {given.tolist()}: multiples must be 1 or more")
-    return np.asarray(np.round(matrix), dtype=np.int64)
-
-
-def _apply_rules(builder: SublatticeBuilder, rules: Rules) -> None:
-    for selector, targets in rules.replace.items():
-        for species, count in targets.items():
-            builder.substitute(selector, species, count)
-    for selector, count in rules.vacate.items():
-        builder.substitute(selector, VACANCY, count)
-
-
-def _interstitials(
-    structure: Structure,
-    crystal: Crystal,
-    rules: Rules,
-    given: Sequence[Sequence[float]] | Float | None,
-    min_distance: float | None,
-) -> Float:
-    if given is None:
-        options = {} if min_distance is None else {"min_distance": min_distance}
-        return find_voids(structure, next(iter(rules.insert)), **options)
-    points = np.asarray(given, dtype=float).reshape(-1, 3)
-    completed, _ = complete_orbits(crystal, points)
-    return completed
-
-
-def _interstitial_sublattice(
-    rules: Rules, first: int, n_sites: int, n_cells: int
-) -> MotherSublattice:
-    counts = {str(parse_species(s)): int(n) for s, n in rules.insert.items()}
-    vacant = n_sites * n_cells - sum(counts.values())
-    if vacant < 0 or any(n < 0 for n in counts.values()):
-        raise InputError(
-            f"insert: {sum(counts.values())} ions on {n_sites * n_cells} interstitial sites: lower "
-            "the count, or lower min_distance to find more sites"
-        )
-    return MotherSublattice(
-        "interstitial", np.arange(first, first + n_sites), {VACANCY: vacant, **counts}
-    )
 
 
 def _expand(mother: MotherSublattice, n_cells: int) -> Sublattice:

@@ -131,6 +131,8 @@ def energy_histogram(space: SolidSolution, n_bins: int = 500, comm: Any = None) 
             return totals
 
         totals = np.sum(team.map(count, len(units)), axis=0)
+        # Forbidden arrangements lie far above the last edge, so the last bin has them.
+        totals[-1] -= space.n_unconstrained - space.n_arrangements
     edges_ev = np.asarray(lowest_ev + width_ev * np.arange(n_bins + 1), dtype=np.float64)
     return EnergyHistogram(edges_ev, tuple(totals.tolist()))
 
@@ -226,7 +228,7 @@ def _enumerable(space: SolidSolution) -> tuple[Tree, Nodes]:
 
 def _highest_ev(space: SolidSolution, tree: Tree, team: Team) -> float:
     """Return the highest energy found by annealing the negative of the energy."""
-    model = tree.model
+    model = space.bare_model
     negative = model._replace(
         interaction=-model.interaction,
         potential=-model.potential,

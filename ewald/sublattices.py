@@ -12,15 +12,21 @@ from pymatgen.core.periodic_table import Element, Species
 from pymatgen.core.structure import Structure
 
 from ionsieve.errors import InputError
-
-#: How far a partial occupancy times the number of sites may be from a whole number, ions.
-WHOLE_TOLERANCE = 0.05
-
-#: Supercells named when occupancies do not come out whole, and cells of the largest one tried.
-SUGGESTIONS, MAX_SUGGESTED_CELLS = 4, 64
+from ionsieve.ewald.occupancies import (
+    Shares,
+    checked,
+    describe,
+    is_whole,
+    near_cubic_shape,
+    not_whole,
+    whole_supercells,
+)
+from ionsieve.ewald.site_names import is_label, site_labels, wyckoff_sites
 
 #: What a species is called when nothing sits on the site.
 VACANCY = "vacancy"
+#: What interstitial sites are called in a group of sites.
+VOIDS = "voids"
 
 
 @dataclass(frozen=True)
@@ -99,27 +105,6 @@ def site_occupancy(structure: Structure, index: int) -> dict[str, float]:
     return occupancy
 
 
-def site_labels(structure: Structure, orbits: NDArray[np.int64]) -> list[str]:
-    """Return one label per crystallographic site, unique to it.
-
-    The file's own labels are kept where each names one crystallographic site; otherwise it is the
-    element with a number.
-    """
-    labels: list[str] = []
-    taken: dict[str, int] = {}
-    for orbit in range(int(orbits.max()) + 1):
-        members = np.flatnonzero(orbits == orbit)
-        given = {structure[int(i)].label or "" for i in members}
-        others = {structure[int(i)].label for i in np.flatnonzero(orbits != orbit)}
-        label = given.pop() if len(given) == 1 else ""
-        if not label or label in others or not re.fullmatch(r"[A-Za-z]+\d+\w*", label):
-            symbol = structure[int(members[0])].species.elements[0].symbol
-            taken[symbol] = taken.get(symbol, 0) + 1
-            label = f"{symbol}{taken[symbol]}"
-        labels.append(label)
-    return labels
-
-
 class SublatticeBuilder:
     """Applies rules to a mother crystal; the sublattices that result are in ``sublattices``.
 
@@ -131,45 +116,124 @@ class SublatticeBuilder:
         Crystallographic site of each site.
     n_cells : int
         Mother cells in the supercell.
+    arrange : group of sites -> {species: ions in the supercell}
+        Sublattices made as they are given, such as ``"Li1+Li2"``; the rest of the sites is vacant.
+    occupancy_tolerance : float
+        How far a partial occupancy may be changed to make whole numbers of ions and a neutral
+        supercell; 0 takes only those that are whole.
+    symprec : float, Angstrom
     """
 
-    def __init__(self, structure: Structure, orbits: NDArray[np.int64], n_cells: int) -> None:
+    def __init__(
+        self,
+        structure: Structure,
+        orbits: NDArray[np.int64],
+        n_cells: int,
+        arrange: Mapping[str, Mapping[str, int]] | None = None,
+        occupancy_tolerance: float = 0.0,
+        symprec: float = 0.01,
+    ) -> None:
         self.structure = structure
         self.orbits = orbits
         self.n_cells = n_cells
+        self.occupancy_tolerance = occupancy_tolerance
+        self.notes: list[str] = []
         self.occupancies = [site_occupancy(structure, i) for i in range(len(structure))]
         self.labels = site_labels(structure, orbits)
+        self.wyckoffs = wyckoff_sites(structure, orbits, symprec)
         self.sublattices: list[MotherSublattice] = []
+        self.arranged: dict[str, MotherSublattice] = {}
+        for group, ions in (arrange or {}).items():
+            self._add_arranged(group, ions)
         self._add_disordered()
+
+    def _add_arranged(self, group: str, ions: Mapping[str, int]) -> None:
+        """Make one sublattice of several crystallographic sites, and voids if they are named."""
+        names = [name.strip() for name in group.split("+")]
+        selected = [self._selected(name) for name in names if name != VOIDS]
+        sites = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *selected]))
+        for sublattice in self.sublattices:
+            if np.isin(sites, sublattice.sites).any():
+                raise InputError(f"arrange: '{group}' overlaps '{sublattice.name}': join the two")
+        counts = {str(parse_species(species)): int(n) for species, n in ions.items()}
+        if any(n < 0 for n in counts.values()):
+            raise InputError(f"arrange: '{group}': numbers of ions are 0 or more")
+        made = MotherSublattice(group, sites, counts, is_disordered=True)
+        self.arranged[group] = made
+        self.sublattices.append(made)
 
     def _add_disordered(self) -> None:
         amounts = self._disordered_amounts()
+        if self.occupancy_tolerance > 0 and self._add_realised(amounts):
+            return
         problems: list[str] = []
         for label, (sites, occupancy) in amounts.items():
             n_total = len(sites) * self.n_cells
             counts = {s: round(amount * n_total) for s, amount in occupancy.items()}
             counts[VACANCY] = n_total - sum(counts.values())
-            problems += _not_whole(label, n_total, occupancy)
+            problems += not_whole(label, n_total, occupancy)
             self.sublattices.append(MotherSublattice(label, sites, counts, is_disordered=True))
         if problems:
             exact = [n * len(s) for s, o in amounts.values() for n in o.values()]
             raise InputError(
                 f"{'; '.join(problems)}; supercells with whole counts: "
-                f"{_whole_supercells(self.structure, exact)}"
+                f"{whole_supercells(self.structure, exact)}"
             )
         for sublattice in self.sublattices:
-            if sublattice.counts[VACANCY] < 0:
+            if sublattice.counts.get(VACANCY, 0) < 0:
                 n_total = len(sublattice.sites) * self.n_cells
                 raise InputError(
                     f"site {sublattice.name}: {-sublattice.counts[VACANCY]} more ions than its "
                     f"{n_total} sites"
                 )
 
+    def _add_realised(self, amounts: dict[str, tuple[NDArray[np.int64], dict[str, float]]]) -> bool:
+        """Take the nearest whole numbers of ions that are neutral; not needed if all are whole."""
+        shares = [
+            Shares(
+                label,
+                len(sites) * self.n_cells,
+                {s: amount * len(sites) * self.n_cells for s, amount in occupancy.items()},
+                {s: charge_of(s) for s in occupancy},
+            )
+            for label, (sites, occupancy) in amounts.items()
+        ]
+        if all(is_whole(n) for one in shares for n in one.ions.values()):
+            return False
+        varying = {int(i) for sites, _ in amounts.values() for i in sites}
+        varying |= {int(i) for sublattice in self.sublattices for i in sublattice.sites}
+        fixed = sum(
+            n * charge_of(species)
+            for i, occupancy in enumerate(self.occupancies)
+            if i not in varying
+            for species, n in occupancy.items()
+        ) * self.n_cells + sum(
+            n * charge_of(species) for s in self.sublattices for species, n in s.counts.items()
+        )
+        found = checked(
+            shares,
+            fixed,
+            self.occupancy_tolerance,
+            lambda times: near_cubic_shape(self.structure, times * self.n_cells),
+        )
+        self.notes += describe(shares, found.counts)
+        for one, counts in zip(shares, found.counts, strict=True):
+            vacant = one.n_sites - sum(counts.values())
+            self.sublattices.append(
+                MotherSublattice(
+                    one.name, amounts[one.name][0], {**counts, VACANCY: vacant}, is_disordered=True
+                )
+            )
+        return True
+
     def _disordered_amounts(self) -> dict[str, tuple[NDArray[np.int64], dict[str, float]]]:
         """Return sites and occupancies of every partially occupied crystallographic site."""
         amounts = {}
+        arranged = {int(i) for sublattice in self.sublattices for i in sublattice.sites}
         for orbit, label in enumerate(self.labels):
             sites = np.flatnonzero(self.orbits == orbit)
+            if int(sites[0]) in arranged:
+                continue
             occupancy = self.occupancies[int(sites[0])]
             total = sum(occupancy.values())
             if total > 1 + 1e-3:
@@ -192,16 +256,31 @@ class SublatticeBuilder:
     def _selected(self, selector: str) -> NDArray[np.int64]:
         """Return the sites an element, a species or a crystallographic site label names."""
         text = selector.strip()
-        if text in self.labels:
-            return np.flatnonzero(self.orbits == self.labels.index(text))
+        orbits = self._named(text)
+        if len(orbits) > 1:
+            names = ", ".join(self.labels[o] for o in sorted(orbits))
+            raise InputError(f"'{selector}' names several sites: {names}; select one of them")
+        if orbits:
+            return np.flatnonzero(self.orbits == orbits.pop())
         if Element.is_valid_symbol(text):
-            names = [{parse_species(s).symbol for s in o} for o in self.occupancies]
+            held = [{parse_species(s).symbol for s in o} for o in self.occupancies]
         else:
-            names = [set(o) for o in self.occupancies]
-        sites = np.flatnonzero([text in n for n in names])
+            held = [set(o) for o in self.occupancies]
+        sites = np.flatnonzero([text in species for species in held])
         if len(sites) == 0:
             raise InputError(f"nothing is called '{selector}'; there are: {self.describe()}")
         return sites
+
+    def _named(self, text: str) -> set[int]:
+        """Return the crystallographic sites that a label or a Wyckoff letter names."""
+        found = {o for o, label in enumerate(self.labels) if text in (label, *label.split("/"))}
+        if not found and is_label(text):
+            found = {
+                int(self.orbits[i])
+                for i, site in enumerate(self.structure)
+                if text in (site.label or "").split("/")
+            }
+        return found or {o for o, letter in enumerate(self.wyckoffs) if letter == text}
 
     def sublattice(self, selector: str) -> MotherSublattice:
         """Return the sublattice a selector names, made on first use.
@@ -240,6 +319,14 @@ class SublatticeBuilder:
         self.sublattices.append(made)
         return made
 
+    def apply(self, rules: Rules) -> None:
+        """Replace and vacate as the rules say."""
+        for selector, targets in rules.replace.items():
+            for species, count in targets.items():
+                self.substitute(selector, species, count)
+        for selector, count in rules.vacate.items():
+            self.substitute(selector, VACANCY, count)
+
     def substitute(self, selector: str, species: str, count: int) -> None:
         """Put ``count`` ions of a species, or vacancies, in place of what a selector names.
 
@@ -272,48 +359,3 @@ class SublatticeBuilder:
         if len(hosts) > 1:
             raise InputError(f"'{selector}' holds {', '.join(hosts)}: select one of these species")
         return hosts[0]
-
-
-def _is_whole(exact: float) -> bool:
-    return abs(exact - round(exact)) <= WHOLE_TOLERANCE
-
-
-def _not_whole(label: str, n_total: int, occupancy: dict[str, float]) -> list[str]:
-    """Describe the species of a site whose number of ions is not whole."""
-    problems = []
-    for species, amount in occupancy.items():
-        exact = amount * n_total
-        if not _is_whole(exact):
-            near = (int(exact), int(exact) + 1)
-            problems.append(
-                f"site {label}: occupancy {amount:.6g} of {species} gives {exact:.2f} ions on "
-                f"{n_total} sites; nearest occupancies for this supercell: "
-                + ", ".join(f"{n / n_total:.6g} ({n} of {n_total})" for n in near)
-            )
-    return problems
-
-
-def _whole_supercells(structure: Structure, exact: list[float]) -> str:
-    """Return the smallest supercells that hold whole numbers of ions, the most cubic of each size.
-
-    Parameters
-    ----------
-    structure : Structure
-        Mother cell.
-    exact : list of float
-        Ions of each species on each partially occupied site in the mother cell.
-    """
-    lengths = np.array(structure.lattice.abc)
-    found: list[str] = []
-    for n_cells in range(1, MAX_SUGGESTED_CELLS + 1):
-        if len(found) < SUGGESTIONS and all(_is_whole(n * n_cells) for n in exact):
-            shapes = [
-                (a, b, n_cells // (a * b))
-                for a in range(1, n_cells + 1)
-                for b in range(1, n_cells + 1)
-                if n_cells % (a * b) == 0
-            ]
-            shape = min(shapes, key=lambda s: (float(np.ptp(lengths * s)), s))
-            n_ions = round(n_cells * sum(site.species.num_atoms for site in structure))
-            found.append(f"{'x'.join(map(str, shape))} ({n_ions} ions)")
-    return ", ".join(found) or f"none up to {MAX_SUGGESTED_CELLS} cells: correct the occupancies"

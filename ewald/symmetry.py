@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import spglib
 import spglib.error
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ionsieve.errors import InputError
 
@@ -198,6 +198,25 @@ class LatticePoints:
         keys = self.key(self.points)
         order = np.argsort(keys)
         return order[np.searchsorted(keys[order], self.key(offsets))]
+
+
+def supercell_matrix(supercell: ArrayLike) -> Int:
+    """Return a supercell, given as 3 multiples or 9 numbers, as a (3, 3) int64 matrix.
+
+    Raises
+    ------
+    InputError
+        They are not whole numbers, or a multiple is below 1.
+    """
+    given = np.asarray(supercell)
+    if given.shape not in ((3,), (3, 3)) or not np.array_equal(given, np.round(given)):
+        raise InputError(
+            f"supercell {given.tolist()}: give 3 whole numbers or a 3x3 matrix of them"
+        )
+    matrix = np.diag(given) if given.shape == (3,) else given
+    if given.shape == (3,) and np.any(given < 1):
+        raise InputError(f"supercell {given.tolist()}: multiples must be 1 or more")
+    return np.asarray(np.round(matrix), dtype=np.int64)
 
 
 def supercell_permutations(

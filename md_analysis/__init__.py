@@ -5,7 +5,8 @@
 
 from ionsieve.md_analysis.analysis import TransportResult, analyze
 from ionsieve.md_analysis.diagnosis import Limits
-from ionsieve.md_analysis.readers import ReadOptions, read_trajectory
+from ionsieve.md_analysis.read_options import ReadOptions
+from ionsieve.md_analysis.readers import read_trajectory
 from ionsieve.md_analysis.trajectory import Trajectory
 from ionsieve.md_analysis.xdatcar import read_xdatcar
 

@@ -19,7 +19,7 @@ from ionsieve.md_analysis.diagnosis import (
     Verdict,
     judge,
 )
-from ionsieve.md_analysis.diffusivity import CM2_S_PER_ANGSTROM2_PS, Ladder, climb
+from ionsieve.md_analysis.diffusivity import CM2_S_PER_ANGSTROM2_PS, DiffusiveFit, fit_diffusion
 from ionsieve.md_analysis.displacement import drift, ends, mean_squared_displacement, paths
 from ionsieve.md_analysis.framework import FrameworkSpecies, examine
 from ionsieve.md_analysis.jumps import Jumps
@@ -176,19 +176,19 @@ def analyze(
     mobile = trajectory.indices(species)
     moving, reference = drift(trajectory, mobile)
     walks = paths(trajectory, mobile, moving)
-    ladder = climb(walks, trajectory.timestep_fs)
+    fit = fit_diffusion(walks, trajectory.timestep_fs)
     has_framework = len(mobile) < trajectory.n_ions
     evidence = Evidence(
-        ladder=ladder,
+        fit=fit,
         framework=examine(trajectory, mobile, moving) if has_framework else (),
         timestep=check_timestep(trajectory, temperature, fastest_phonon_thz),
         n_mobile=len(mobile),
-        jump_length_angstrom=_jump_length(ladder.jumps, walks[:, :, 0], trajectory.mean_cell),
+        jump_length_angstrom=_jump_length(fit.jumps, walks[:, :, 0], trajectory.mean_cell),
     )
     judgement = judge(evidence, limits)
     known = has_framework and judgement.verdict != "upper_bound"
-    charges = collective(walks, trajectory.timestep_fs, ladder) if known else None
-    jumps = ladder.jumps
+    charges = collective(walks, trajectory.timestep_fs, fit) if known else None
+    jumps = fit.jumps
     first, last = ends(walks, max(1, trajectory.n_frames // 20))
     factor = nernst_einstein_factor(len(mobile), trajectory.volume_angstrom3, charge, temperature)
     return TransportResult(
@@ -203,17 +203,17 @@ def analyze(
         frame_of_reference=reference,
         verdict=judgement.verdict,
         reasons=judgement.reasons + trajectory.notes,
-        **_diffusivity(ladder, judgement, factor),
+        **_diffusivity(fit, judgement, factor),
         **_collective(charges, factor),
         n_jumps=jumps.n_jumps,
         n_onward_jumps=jumps.n_onward,
         jump_length_angstrom=jumps.length_angstrom if jumps.n_jumps else None,
-        correlation_factor=_correlation_factor(ladder),
+        correlation_factor=_correlation_factor(fit),
         displacements_angstrom=tuple(np.linalg.norm(last - first, axis=1).tolist()),
         framework=evidence.framework,
         timestep_check=evidence.timestep,
-        windows=_windows(ladder, trajectory.timestep_fs),
-        msd=_curve(walks, trajectory.timestep_fs, ladder),
+        windows=_windows(fit, trajectory.timestep_fs),
+        msd=_curve(walks, trajectory.timestep_fs, fit),
     )
 
 
@@ -227,6 +227,11 @@ def _check(trajectory: Trajectory, temperature_k: float | None, charge: float) -
     temperature = trajectory.temperature_k if temperature_k is None else temperature_k
     if temperature is None:
         raise InputError("the trajectory does not tell its temperature; give temperature_k")
+    told = trajectory.temperature_k
+    if told is not None and abs(temperature / told - 1) > 2e-3:
+        raise InputError(
+            f"the trajectory was made at {told:g} K, {temperature:g} K was given; one is wrong"
+        )
     if not temperature > 0 or not math.isfinite(temperature):
         raise InputError(f"temperature_k is {temperature}; it must be above 0 K")
     if charge == 0 or not math.isfinite(charge):
@@ -250,16 +255,16 @@ def _jump_length(jumps: Jumps, first: NDArray[np.floating], cell: NDArray[np.flo
     return max(seen, float(np.clip(distance.min(axis=1).mean(), 2.0, 4.0)))
 
 
-def _diffusivity(ladder: Ladder, judgement: Judgement, factor: float) -> dict[str, Any]:
+def _diffusivity(fit: DiffusiveFit, judgement: Judgement, factor: float) -> dict[str, Any]:
     low, high = (limit * CM2_S_PER_ANGSTROM2_PS for limit in judgement.interval)
-    raw = max(ladder.diffusivity.value, 0.0) * CM2_S_PER_ANGSTROM2_PS
+    raw = max(fit.diffusivity.value, 0.0) * CM2_S_PER_ANGSTROM2_PS
     value = min(raw, high) if judgement.verdict == "upper_bound" else raw
     error = (high - low) / (2 * value) if value > 0 else None
     return {
         "diffusivity_cm2_s": value,
         "diffusivity_ci95_cm2_s": (low, high),
-        "diffusivity_tensor_cm2_s": _matrix(ladder.tensor),
-        "diffusivity_tensor_se_cm2_s": _matrix(ladder.tensor_standard_error),
+        "diffusivity_tensor_cm2_s": _matrix(fit.tensor),
+        "diffusivity_tensor_se_cm2_s": _matrix(fit.tensor_standard_error),
         "sigma_ne_s_cm": factor * value,
         "sigma_ne_ci95_s_cm": (factor * low, factor * high),
         "relative_error": error,
@@ -287,16 +292,16 @@ def _collective(charges: Collective | None, factor: float) -> dict[str, Any]:
     }
 
 
-def _correlation_factor(ladder: Ladder) -> float | None:
+def _correlation_factor(fit: DiffusiveFit) -> float | None:
     """D over that of as many uncorrelated jumps; None without jumps."""
-    jumps = ladder.jumps
+    jumps = fit.jumps
     if not jumps.n_jumps:
         return None
-    rate = jumps.per_ion.mean() / ladder.length_ps
-    return max(ladder.diffusivity.value, 0.0) / (rate * jumps.length_angstrom**2 / 6)
+    rate = jumps.per_ion.mean() / fit.length_ps
+    return max(fit.diffusivity.value, 0.0) / (rate * jumps.length_angstrom**2 / 6)
 
 
-def _windows(ladder: Ladder, timestep_fs: float) -> tuple[WindowEstimate, ...]:
+def _windows(fit: DiffusiveFit, timestep_fs: float) -> tuple[WindowEstimate, ...]:
     return tuple(
         WindowEstimate(
             _lags_ps(slope.window.lag_frames, timestep_fs),
@@ -306,7 +311,7 @@ def _windows(ladder: Ladder, timestep_fs: float) -> tuple[WindowEstimate, ...]:
                 estimate.interval()[1] * CM2_S_PER_ANGSTROM2_PS,
             ),
         )
-        for slope, estimate in zip(ladder.slopes, ladder.estimates, strict=True)
+        for slope, estimate in zip(fit.slopes, fit.estimates, strict=True)
     )
 
 
@@ -314,13 +319,13 @@ def _lags_ps(lag_frames: NDArray[np.int64], timestep_fs: float) -> Interval:
     return float(lag_frames[0] * timestep_fs / 1e3), float(lag_frames[-1] * timestep_fs / 1e3)
 
 
-def _curve(walks: NDArray[np.floating], timestep_fs: float, ladder: Ladder) -> Curve:
+def _curve(walks: NDArray[np.floating], timestep_fs: float, fit: DiffusiveFit) -> Curve:
     msd = mean_squared_displacement(walks, timestep_fs)
-    window = ladder.slope.window.lag_frames
+    window = fit.slope.window.lag_frames
     lags_ps = window * timestep_fs / 1e3
     inside = window[window < len(msd.lags_ps)]
     total = msd.total_angstrom2[inside]
-    offset = float((total - 6 * ladder.diffusivity.value * lags_ps[: len(inside)]).mean())
+    offset = float((total - 6 * fit.diffusivity.value * lags_ps[: len(inside)]).mean())
     thin = msd.thinned()
     return Curve(
         tuple(thin.lags_ps.tolist()),

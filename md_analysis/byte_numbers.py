@@ -89,3 +89,40 @@ def parse_rows(buffer, position, skip_words, out):  # type: ignore[no-untyped-de
             return -1
         position += 1
     return position
+
+
+@njit(cache=True)
+def same_words(buffer, position, column, n_rows, labels):  # type: ignore[no-untyped-def]
+    """Return the first row whose word in a column is not the label wanted; -1 if all are.
+
+    Parameters
+    ----------
+    buffer : (n_bytes,) uint8
+    position : int
+        Start of the first line.
+    column : int
+        Number of the word, from 0.
+    n_rows : int
+    labels : (n_rows, width) uint8
+        Words, filled up with zeros.
+    """
+    end, width = len(buffer), labels.shape[1]
+    for row in range(n_rows):
+        for word in range(column + 1):
+            while position < end and buffer[position] <= 32 and buffer[position] != _NEWLINE:
+                position += 1
+            start = position
+            while position < end and buffer[position] > 32:
+                position += 1
+            if word < column:
+                continue
+            for letter in range(width):
+                here = buffer[start + letter] if start + letter < position else 0
+                if here != labels[row, letter]:
+                    return row
+            if position - start > width:
+                return row
+        while position < end and buffer[position] != _NEWLINE:
+            position += 1
+        position += 1
+    return -1

@@ -8,8 +8,8 @@ import numpy as np
 import scipy.constants as const
 from numpy.typing import NDArray
 
-from ionsieve.md_analysis.diffusivity import Estimate, Ladder, estimate
-from ionsieve.md_analysis.ladder import fit_slope
+from ionsieve.md_analysis.diffusivity import DiffusiveFit, Estimate, estimate
+from ionsieve.md_analysis.slope import fit_slope
 
 
 def nernst_einstein_factor(
@@ -45,7 +45,7 @@ class Collective:
     haven_ratio_ci95: tuple[float, float]
 
 
-def collective(paths: NDArray[np.floating], timestep_fs: float, ladder: Ladder) -> Collective:
+def collective(paths: NDArray[np.floating], timestep_fs: float, fit: DiffusiveFit) -> Collective:
     """Return the diffusivity of the summed charge displacement.
 
     It is one path only, so its window can't be chosen from it: the tracer's window is reused.
@@ -54,15 +54,15 @@ def collective(paths: NDArray[np.floating], timestep_fs: float, ladder: Ladder) 
     ----------
     paths : (n_ions, 3, n_frames) float, Angstrom
         All ions carry the same charge.
-    ladder : Ladder
+    fit : DiffusiveFit
         The tracer's.
     """
     summed = paths.sum(axis=0, dtype=np.float64)[None] / np.sqrt(len(paths))
-    slope = fit_slope(summed, ladder.slope.window, timestep_fs / 1e3)
+    slope = fit_slope(summed, fit.slope.window, timestep_fs / 1e3)
     charge = estimate(
         slope.diffusivity_angstrom2_ps, slope.scalar_residuals, slope.window, slope.coupling
     )
-    return Collective(charge, *_haven(ladder.diffusivity, charge))
+    return Collective(charge, *_haven(fit.diffusivity, charge))
 
 
 def _haven(tracer: Estimate, charge: Estimate) -> tuple[float, tuple[float, float]]:

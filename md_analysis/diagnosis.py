@@ -9,7 +9,7 @@ import numpy as np
 import scipy.constants as const
 import scipy.stats
 
-from ionsieve.md_analysis.diffusivity import Ladder
+from ionsieve.md_analysis.diffusivity import DiffusiveFit
 from ionsieve.md_analysis.framework import LINDEMANN_MELTING, FrameworkSpecies
 from ionsieve.md_analysis.vibrations import TimestepCheck
 
@@ -71,7 +71,7 @@ DEFAULT_LIMITS = Limits()
 class Evidence:
     """What a verdict is based on; lengths in ps, diffusivities in Angstrom^2/ps."""
 
-    ladder: Ladder
+    fit: DiffusiveFit
     framework: tuple[FrameworkSpecies, ...]
     timestep: TimestepCheck | None
     n_mobile: int
@@ -108,8 +108,8 @@ def poisson_bound(n_events: int, length_angstrom: float, ion_ps: float) -> float
 
 def judge(evidence: Evidence, limits: Limits = DEFAULT_LIMITS) -> Judgement:
     """Return the verdict on a run; the gravest objection comes first."""
-    ladder, jumps = evidence.ladder, evidence.ladder.jumps
-    low, high = ladder.diffusivity.interval()
+    fit, jumps = evidence.fit, evidence.fit.jumps
+    low, high = fit.diffusivity.interval()
     warnings = _warnings(evidence, limits)
     too_long = _timestep_objection(evidence.timestep, limits)
     if too_long:
@@ -122,16 +122,16 @@ def judge(evidence: Evidence, limits: Limits = DEFAULT_LIMITS) -> Judgement:
         bound, reason = unseen
         return Judgement("upper_bound", (reason, *warnings), (0.0, bound), None)
     doubts = _doubts(evidence, limits)
-    required = _required_length(ladder)
+    required = _required_length(fit)
     if doubts:
-        trusted = _established(ladder) and jumps.n_onward >= limits.n_onward
+        trusted = _established(fit) and jumps.n_onward >= limits.n_onward
         bound = poisson_bound(
-            jumps.n_jumps, evidence.jump_length_angstrom, evidence.n_mobile * ladder.length_ps
+            jumps.n_jumps, evidence.jump_length_angstrom, evidence.n_mobile * fit.length_ps
         )
         interval = (low if trusted else 0.0, high if trusted else max(high, bound))
         return Judgement("not_converged", (*doubts, *warnings), interval, required)
     reason = (
-        f"diffusive from {ladder.slope.window.lag_frames[0]} frames on; "
+        f"diffusive from {fit.slope.window.lag_frames[0]} frames on; "
         f"{jumps.n_jumps} jumps, {jumps.n_onward} of them onward"
     )
     return Judgement("diffusing", (reason, *warnings), (low, high), required)
@@ -175,7 +175,7 @@ def _warnings(evidence: Evidence, limits: Limits) -> list[str]:
 
 def _unseen(evidence: Evidence, limits: Limits) -> tuple[float, str] | None:
     """Return the bound and the reason if no diffusion was seen."""
-    jumps, length_ps = evidence.ladder.jumps, evidence.ladder.length_ps
+    jumps, length_ps = evidence.fit.jumps, evidence.fit.length_ps
     ion_ps = evidence.n_mobile * length_ps
     isolated = jumps.n_jumps <= limits.n_isolated
     rattling = (
@@ -198,26 +198,26 @@ def _unseen(evidence: Evidence, limits: Limits) -> tuple[float, str] | None:
     return bound, reason
 
 
-def _established(ladder: Ladder) -> bool:
+def _established(fit: DiffusiveFit) -> bool:
     """Whether at least one longer window confirms the onset."""
-    return ladder.onset < len(ladder.slopes) - 1
+    return fit.onset < len(fit.slopes) - 1
 
 
-def _slope_change(ladder: Ladder) -> float:
+def _slope_change(fit: DiffusiveFit) -> float:
     """Relative change of D between the onset and the chosen window."""
-    chosen = ladder.diffusivity.value
-    onset = ladder.estimates[ladder.onset].value
+    chosen = fit.diffusivity.value
+    onset = fit.estimates[fit.onset].value
     return abs(onset - chosen) / chosen if chosen > 0 else float("inf")
 
 
 def _doubts(evidence: Evidence, limits: Limits) -> tuple[str, ...]:
-    ladder, jumps = evidence.ladder, evidence.ladder.jumps
+    fit, jumps = evidence.fit, evidence.fit.jumps
     found = []
-    if len(ladder.slopes) < limits.n_windows:
-        found.append(f"{ladder.length_ps:.3g} ps is too short to tell diffusion from rattling")
-    elif not _established(ladder):
+    if len(fit.slopes) < limits.n_windows:
+        found.append(f"{fit.length_ps:.3g} ps is too short to tell diffusion from rattling")
+    elif not _established(fit):
         found.append("the slope of the MSD still changes at the longest lags")
-    elif (change := _slope_change(ladder)) > limits.slope_change:
+    elif (change := _slope_change(fit)) > limits.slope_change:
         found.append(
             f"D changes by {change:.0%} where lags double (limit {limits.slope_change:.0%})"
         )
@@ -226,7 +226,7 @@ def _doubts(evidence: Evidence, limits: Limits) -> tuple[str, ...]:
             f"only {jumps.n_onward} jumps led onward to a third place (limit {limits.n_onward}); "
             "the others may be rattling"
         )
-    error = ladder.diffusivity.relative_error
+    error = fit.diffusivity.relative_error
     if not error <= limits.relative_error:
         found.append(
             f"D is known to {error:.0%} (95 %, limit {limits.relative_error:.0%})"
@@ -236,10 +236,10 @@ def _doubts(evidence: Evidence, limits: Limits) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _required_length(ladder: Ladder) -> float | None:
+def _required_length(fit: DiffusiveFit) -> float | None:
     """Length for a 10 % error: errors fall with the square root of the length."""
-    error = ladder.diffusivity.relative_error
-    return float(ladder.length_ps * (error / 0.1) ** 2) if np.isfinite(error) else None
+    error = fit.diffusivity.relative_error
+    return float(fit.length_ps * (error / 0.1) ** 2) if np.isfinite(error) else None
 
 
 @dataclass(frozen=True)

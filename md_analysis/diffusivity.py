@@ -10,12 +10,12 @@ import scipy.stats
 from numpy.typing import NDArray
 
 from ionsieve.md_analysis.jumps import Jumps, find_jumps
-from ionsieve.md_analysis.ladder import Coupling, Slope, Window, fit_slope, windows
+from ionsieve.md_analysis.slope import Coupling, Slope, Window, fit_slope, windows
 
 #: Angstrom^2/ps in cm^2/s.
 CM2_S_PER_ANGSTROM2_PS = 1e-4
 
-#: Shortest lag of the ladder: beyond the vibrations of a solid.
+#: Shortest lag of the fit: beyond the vibrations of a solid.
 SHORTEST_LAG_PS = 0.5
 
 #: Degrees of freedom granted to the error that a walk of independent jumps would have.
@@ -61,7 +61,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, eq=False)
-class Ladder:
+class DiffusiveFit:
     """Slopes of all windows and the first one that agrees with all longer ones.
 
     Attributes
@@ -202,10 +202,10 @@ def _bartlett(series: NDArray[np.float64], bandwidth: int) -> float:
     return total
 
 
-def climb(
+def fit_diffusion(
     paths: NDArray[np.floating], timestep_fs: float, shortest_lag_ps: float = SHORTEST_LAG_PS
-) -> Ladder:
-    """Return the ladder of slopes with the diffusive regime found by Lepski's rule.
+) -> DiffusiveFit:
+    """Return the fit of slopes with the diffusive regime found by Lepski's rule.
 
     The regime starts at the shortest window whose slope agrees, within the error of their
     difference, with the slope of every longer one; the next longer window is reported.
@@ -219,8 +219,8 @@ def climb(
     O. V. Lepskii, Theory Probab. Appl. 35, 454 (1991), doi 10.1137/1135065.
     """
     timestep_ps = timestep_fs / 1e3
-    ladder = windows(paths.shape[2], timestep_ps, shortest_lag_ps)
-    slopes = tuple(fit_slope(paths, window, timestep_ps) for window in ladder)
+    fit = windows(paths.shape[2], timestep_ps, shortest_lag_ps)
+    slopes = tuple(fit_slope(paths, window, timestep_ps) for window in fit)
     onset = next(
         i
         for i in range(len(slopes))
@@ -228,7 +228,7 @@ def climb(
     )
     chosen = min(onset + 1, len(slopes) - 1)
     length_ps = (paths.shape[2] - 1) * timestep_ps
-    return Ladder(slopes, onset, chosen, find_jumps(paths, timestep_fs), length_ps)
+    return DiffusiveFit(slopes, onset, chosen, find_jumps(paths, timestep_fs), length_ps)
 
 
 def _agree(short: Slope, long: Slope) -> bool:

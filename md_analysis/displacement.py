@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 from pymatgen.core.periodic_table import Element
 
-from ionsieve.md_analysis.storage import room
+from ionsieve.md_analysis.storage import allocate
 from ionsieve.md_analysis.trajectory import Trajectory
 
 #: Order of the six independent elements of a symmetric tensor.
@@ -69,7 +69,7 @@ def paths(
     (n_ions, 3, n_frames), Angstrom, of the trajectory's dtype
     """
     fractional = trajectory.fractional
-    out = room((len(ions), 3, trajectory.n_frames), fractional.dtype)
+    out = allocate((len(ions), 3, trajectory.n_frames), fractional.dtype)
     for row, ion in enumerate(ions):
         _to_cartesian(fractional[ion], drift_fractional, trajectory.mean_cell, out[row])
     return out

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ionsieve.md_analysis.diffusivity import climb
+from ionsieve.md_analysis.diffusivity import fit_diffusion
 from ionsieve.md_analysis.displacement import ends, paths
 from ionsieve.md_analysis.jumps import SMOOTHING_PS
 from ionsieve.md_analysis.trajectory import Trajectory
@@ -136,12 +136,12 @@ def _examine_species(
     nearest = float(np.mean(between[0][chosen].min(axis=1))) if len(labels) > 1 else np.inf
     value, is_diffusing = 0.0, False
     if trajectory.n_frames >= 40:
-        ladder = climb(walks, trajectory.timestep_fs)
-        value = ladder.diffusivity.value
+        fit = fit_diffusion(walks, trajectory.timestep_fs)
+        value = fit.diffusivity.value
         is_diffusing = (
             moved > _ROTATION_ANGSTROM
-            and ladder.jumps.n_onward > _OFF_SITE_FRACTION * len(walks)
-            and ladder.diffusivity.interval()[0] > 0
+            and fit.jumps.n_onward > _OFF_SITE_FRACTION * len(walks)
+            and fit.diffusivity.interval()[0] > 0
         )
     return FrameworkSpecies(
         species=str(label),

@@ -16,7 +16,7 @@ from ionsieve.errors import IonSieveError
 MEMORY_LIMIT_BYTES = 1 << 30
 
 
-def room(
+def allocate(
     shape: tuple[int, ...], dtype: DTypeLike = np.float32, *, held_bytes: int = 0
 ) -> NDArray[np.floating]:
     """Return an array to be filled; a large one lies in a file that goes away with it.

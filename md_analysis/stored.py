@@ -43,7 +43,7 @@ def from_plain(kind: type[_T], data: Mapping[str, Any]) -> _T:
 
     Examples
     --------
-    >>> from ionsieve.md_analysis.energy import EnergyDrift
+    >>> from ionsieve.md_analysis.conserved_energy import EnergyDrift
     >>> from_plain(EnergyDrift, to_plain(EnergyDrift(1.5, 0.1, 20.0)))
     EnergyDrift(mev_atom_ps=1.5, standard_error=0.1, length_ps=20.0)
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ionsieve.errors import InputError
-from ionsieve.md_analysis.energy import EnergyDrift
-from ionsieve.md_analysis.storage import room
+from ionsieve.md_analysis import fixed_point
+from ionsieve.md_analysis.conserved_energy import EnergyDrift
+from ionsieve.md_analysis.joining import check_gap, repeated_from
+from ionsieve.md_analysis.labels import formula, symbol_of
+from ionsieve.md_analysis.storage import allocate
 from ionsieve.md_analysis.unwrapping import BLOCK_FRAMES, Unwrapper
 
-#: Two frames closer than this (largest displacement of an ion, Angstrom) may be one frame twice.
-_SAME_FRAME_ANGSTROM = 1e-3
-
-#: Two segments whose ends differ by more than this (rms, Angstrom) don't follow each other.
-_LARGEST_GAP_ANGSTROM = 1.0
+#: What `Trajectory.to_bytes` writes; 1 held float32 coordinates.
+_FORMAT = 2
 
 #: Fixed cells that differ by more than this are different cells.
 _SAME_CELL_ANGSTROM = 1e-3
@@ -48,6 +51,8 @@ class Trajectory:
         What a reader had to leave out, e.g. a last frame cut in the middle.
     energy_drift : EnergyDrift or None
         Drift of the integrator's conserved energy over the whole run, where a file tells it.
+    steps : (int, int) or None
+        Numbers of the first and the last MD step, where the file tells them.
     """
 
     fractional: NDArray[np.floating]
@@ -58,6 +63,7 @@ class Trajectory:
     temperature_k: float | None = None
     notes: tuple[str, ...] = field(default=())
     energy_drift: EnergyDrift | None = None
+    steps: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Check that shapes, cell and time step go together."""
@@ -85,7 +91,7 @@ class Trajectory:
         cls,
         positions: ArrayLike,
         cell: ArrayLike,
-        species: Sequence[str],
+        species: Sequence[object],
         timestep_fs: float,
         *,
         unwrapped: bool = False,
@@ -100,6 +106,7 @@ class Trajectory:
             Wrapped into the cell or not. float32 stays float32, all else becomes float64.
         cell : (3, 3) or (n_frames, 3, 3) float, Angstrom
         species : one str per ion
+            Elements, or pymatgen's Element or Species.
         timestep_fs : float
             Time between frames.
         unwrapped : bool
@@ -126,9 +133,10 @@ class Trajectory:
                 f"positions have shape {array.shape}; they must be (n_frames, n_ions, 3)"
             )
         n_frames, n_ions, _ = array.shape
-        out = room((n_ions, 3, n_frames), array.dtype)
+        out = allocate((n_ions, 3, n_frames), array.dtype)
+        symbols = tuple(symbol_of(label) for label in species)
         frame_zero = cls(
-            out, cells, tuple(species), timestep_fs, md_timestep_fs, temperature_k
+            out, cells, symbols, timestep_fs, md_timestep_fs, temperature_k
         )  # checks shapes before the work
         unwrapper = Unwrapper(frame_zero.species, wrapped=not unwrapped)
         inverse = np.linalg.inv(cells).astype(array.dtype)
@@ -163,20 +171,29 @@ class Trajectory:
         """Volume of the mean cell."""
         return float(abs(np.linalg.det(self.mean_cell)))
 
-    def indices(self, species: str) -> NDArray[np.intp]:
-        """Return the ions of one species.
+    def indices(self, species: object) -> NDArray[np.intp]:
+        """Return the ions of one species, given as text or as pymatgen's Element or Species.
 
         Raises
         ------
         InputError
             If there are none; the message names those there are.
         """
-        found = np.flatnonzero(np.array(self.species) == species)
+        symbol = symbol_of(species)
+        found = np.flatnonzero(np.array(self.species) == symbol)
         if not len(found):
             raise InputError(
-                f"no {species} in the trajectory; it has {', '.join(sorted(set(self.species)))}"
+                f"no {symbol} in the trajectory; it has {', '.join(sorted(set(self.species)))}"
             )
         return found
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        at = "" if self.temperature_k is None else f", {self.temperature_k:g} K"
+        return (
+            f"<Trajectory {formula(self.species)}: {self.n_frames} frames, "
+            f"{self.timestep_fs:g} fs apart, {self.length_ps:.4g} ps{at}>"
+        )
 
     def __getitem__(self, frames: slice) -> Trajectory:
         """Return some frames; a step multiplies the time between frames."""
@@ -190,6 +207,7 @@ class Trajectory:
             fractional=self.fractional[:, :, frames],
             cell=self.cell if self.cell.ndim == 2 else self.cell[frames],
             timestep_fs=self.timestep_fs * step,
+            steps=None,
         )
 
     def skip(self, n_frames: int) -> Trajectory:
@@ -234,11 +252,23 @@ class Trajectory:
         joined = segments[0]
         for number, segment in enumerate(segments[1:], start=2):
             joined = _append(joined, segment, number)
-        return replace(joined, energy_drift=EnergyDrift.mean([s.energy_drift for s in segments]))
+        drift = EnergyDrift.mean([s.energy_drift for s in segments])
+        return replace(joined, energy_drift=drift)
 
     def to_bytes(self) -> bytes:
-        """Pack into a compressed npz; fractional coordinates become float32 (about 1e-6 A)."""
+        """Pack into a compressed npz: positions rounded to the grid of :mod:`fixed_point`.
+
+        They are off by at most 1e-5 Angstrom per fs between frames along each cell vector, and
+        never by more than 1e-3 Angstrom; nothing adds up from frame to frame. All else is kept.
+
+        Raises
+        ------
+        InputError
+            If a position is not a number or the run has exploded.
+        """
         about = {
+            "format": _FORMAT,
+            "n_frames": self.n_frames,
             "timestep_fs": self.timestep_fs,
             "md_timestep_fs": self.md_timestep_fs,
             "temperature_k": self.temperature_k,
@@ -246,29 +276,47 @@ class Trajectory:
             "notes": self.notes,
             "energy_drift": None if self.energy_drift is None else asdict(self.energy_drift),
         }
+        divisions = fixed_point.grid(self.cell, self.timestep_fs)
+        arrays: dict[str, Any] = {
+            "about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8),
+            "cell": self.cell,
+            **fixed_point.pack(self.fractional, divisions, self.species),
+        }
         buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer,
-            fractional=self.fractional.astype(np.float32, copy=False),
-            cell=self.cell,
-            about=np.frombuffer(json.dumps(about).encode(), dtype=np.uint8),
-        )
+        np.savez_compressed(buffer, **arrays)
         return buffer.getvalue()
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> Trajectory:
-        """Unpack what :meth:`to_bytes` made."""
+        """Unpack what :meth:`to_bytes` made, of this version or of 0.1.0-dev.
+
+        Raises
+        ------
+        InputError
+            If the bytes are something else, damaged, or of a newer version.
+        """
         try:
             with np.load(io.BytesIO(packed), allow_pickle=False) as data:
                 about = json.loads(data["about"].tobytes())
-                fractional, cell = data["fractional"], data["cell"]
-        except (ValueError, KeyError, OSError, EOFError) as error:
+                cell, species = data["cell"], tuple(about["species"])
+                if (version := about.get("format", 1)) > _FORMAT:
+                    raise InputError(
+                        f"this stored trajectory has format {version}, this program reads up to "
+                        f"{_FORMAT}; update the program"
+                    )
+                if version == 1:
+                    fractional = data["fractional"]
+                else:
+                    fractional = _from_grid(data, species, about["n_frames"])
+        except (ValueError, KeyError, TypeError, OSError, EOFError, zlib.error) as error:
             raise InputError(f"these bytes are no stored trajectory ({error})") from error
+        except zipfile.BadZipFile as error:
+            raise InputError(f"these bytes are a damaged stored trajectory ({error})") from error
         drift = about.get("energy_drift")
         return cls(
             fractional=fractional,
             cell=cell,
-            species=tuple(about["species"]),
+            species=species,
             timestep_fs=about["timestep_fs"],
             md_timestep_fs=about["md_timestep_fs"],
             temperature_k=about["temperature_k"],
@@ -277,31 +325,33 @@ class Trajectory:
         )
 
 
+def _from_grid(
+    data: Mapping[str, NDArray], species: tuple[str, ...], n_frames: int
+) -> NDArray[np.float32]:
+    """Return the fractional coordinates of a stored trajectory."""
+    steps = fixed_point.unpack(data, species, n_frames)
+    fractional = allocate(steps.shape, np.float32)
+    np.divide(steps, data["divisions"][:, None], out=fractional, casting="unsafe")
+    return fractional
+
+
 def _append(first: Trajectory, second: Trajectory, number: int) -> Trajectory:
     """Append one segment, dropping what it repeats."""
-    if first.species != second.species:
-        raise InputError(f"segment {number} has other species or another order of ions")
-    if not np.isclose(first.timestep_fs, second.timestep_fs, rtol=1e-6):
-        raise InputError(
-            f"segment {number} has {second.timestep_fs:g} fs between frames, the ones before "
-            f"{first.timestep_fs:g}; take every n-th frame of the finer one"
-        )
+    _check_same_run(first, second, number)
     _check_same_cell(first, second, number)
-    start = second.fractional[:, :, 0]
-    keep = _repeated_from(first, start)
-    end = first.fractional[:, :, keep - 1]
-    # Each segment is unwrapped on its own: whole cells may lie between the two.
-    shift = np.rint(end - start)
-    gap = (start + shift - end) @ first.mean_cell
-    rms_gap = float(np.sqrt((gap**2).sum(axis=1).mean()))
-    if rms_gap > _LARGEST_GAP_ANGSTROM:
+    keep = repeated_from(first.fractional, second.fractional[:, :, 0], first.mean_cell)
+    if keep == 0:
         raise InputError(
-            f"segment {number} starts {rms_gap:.2f} Angstrom (rms) from where the one before "
-            f"ends (limit {_LARGEST_GAP_ANGSTROM:g}); give the segments of one run in order"
+            f"segment {number} starts with the first frame of those before: the same piece twice, "
+            "or a run begun anew; give each piece once"
         )
+    kept = first.fractional[:, :, :keep]
+    # Each segment is unwrapped on its own: whole cells may lie between the two.
+    shift = np.rint(kept[:, :, -1] - second.fractional[:, :, 0]).astype(np.float64)
+    check_gap(kept, second.fractional, shift, first.mean_cell, number)
     dtype = np.result_type(first.fractional, second.fractional)
-    joined = room((first.n_ions, 3, keep + second.n_frames), dtype)
-    joined[:, :, :keep] = first.fractional[:, :, :keep]
+    joined = allocate((first.n_ions, 3, keep + second.n_frames), dtype)
+    joined[:, :, :keep] = kept
     for ion, path in enumerate(second.fractional):
         joined[ion, :, keep:] = path + shift[ion, :, None].astype(path.dtype)
     return replace(
@@ -309,24 +359,53 @@ def _append(first: Trajectory, second: Trajectory, number: int) -> Trajectory:
         fractional=joined,
         cell=_joined_cells(first, keep, second),
         notes=first.notes + second.notes,
+        steps=_joined_steps(first, second),
     )
 
 
-def _repeated_from(first: Trajectory, start: NDArray[np.floating]) -> int:
-    """Return how many frames of the first segment come before the second's first frame."""
-    cell = first.mean_cell
-    for frame in range(first.n_frames - 1, 0, -1):
-        step = first.fractional[:, :, frame] - start
-        distance = np.linalg.norm((step - np.rint(step)) @ cell, axis=1)
-        if distance.max() > _SAME_FRAME_ANGSTROM:
-            if frame < first.n_frames - 1 - BLOCK_FRAMES:
-                break
-            continue
-        back = first.fractional[:, :, frame] - first.fractional[:, :, frame - 1]
-        usual = np.linalg.norm(back @ cell, axis=1).max()
-        if distance.max() < 0.1 * usual or usual == 0:
-            return frame
-    return first.n_frames
+def _check_same_run(first: Trajectory, second: Trajectory, number: int) -> None:
+    """Refuse segments that can't be of one run, naming both values."""
+    if first.species != second.species:
+        raise InputError(
+            f"segment {number} is {formula(second.species)}, the ones before are "
+            f"{formula(first.species)}: other species or another order of ions"
+        )
+    if not np.isclose(first.timestep_fs, second.timestep_fs, rtol=1e-3):
+        raise InputError(
+            f"segment {number} has {second.timestep_fs:g} fs between frames, the ones before "
+            f"{first.timestep_fs:g}; take every n-th frame of the finer one"
+        )
+    for what, unit, mine, other in (
+        ("temperature", "K", first.temperature_k, second.temperature_k),
+        ("time step", "fs", first.md_timestep_fs, second.md_timestep_fs),
+    ):
+        if mine is not None and other is not None and not np.isclose(mine, other, rtol=1e-3):
+            raise InputError(
+                f"segment {number} has a {what} of {other:g} {unit}, the ones before {mine:g} "
+                f"{unit}; analyse them apart"
+            )
+    if first.steps is None or second.steps is None:
+        return
+    stride = (first.steps[1] - first.steps[0]) / max(first.n_frames - 1, 1)
+    start, last = second.steps[0], first.steps[1]
+    numbered_anew = start <= max(stride, 1) or start <= first.steps[0]
+    if not numbered_anew and start > last + 1.001 * max(stride, 1):
+        raise InputError(
+            f"segment {number} starts at step {start}, the one before ends at {last} (frames are "
+            f"{stride:g} apart): a piece is missing; give all segments in order"
+        )
+    if start < first.steps[0]:
+        raise InputError(
+            f"segment {number} starts at step {start}, before the first one ({first.steps[0]}); "
+            "give the segments in order"
+        )
+
+
+def _joined_steps(first: Trajectory, second: Trajectory) -> tuple[int, int] | None:
+    """Numbers of the whole, if the second goes on counting."""
+    if first.steps is None or second.steps is None or second.steps[0] <= first.steps[0]:
+        return None
+    return first.steps[0], second.steps[1]
 
 
 def _check_same_cell(first: Trajectory, second: Trajectory, number: int) -> None:

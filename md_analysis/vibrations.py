@@ -12,8 +12,8 @@ import scipy.signal
 from numpy.typing import NDArray
 
 from ionsieve.errors import InputError
+from ionsieve.md_analysis.conserved_energy import EnergyDrift
 from ionsieve.md_analysis.displacement import atomic_masses
-from ionsieve.md_analysis.energy import EnergyDrift
 from ionsieve.md_analysis.trajectory import Trajectory
 
 #: Wavenumber (1/cm) of one vibration per femtosecond.

@@ -15,7 +15,7 @@ from ionsieve.extras import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LIGHT = {"click", "numba", "numpy", "pymatgen", "scipy"}
+LIGHT = {"click", "gemmi", "numba", "numpy", "pymatgen", "scipy", "zstandard"}
 
 #: Refuses every package that the light install doesn't bring, as if it were not there.
 BLOCK = """

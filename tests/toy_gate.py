@@ -1,4 +1,4 @@
-"""A gate in one module: it refuses materials that are too dense; run it to have it in the funnel."""
+"""A gate in one module: it refuses dense materials; run it to have it in the funnel."""
 
 from jobflow import CURRENT_JOB, Flow, JobConfig, job
 from pydantic import BaseModel

@@ -17,8 +17,9 @@ from pymatgen.core import Lattice, Structure
 
 import local_slurm
 import sodium_sulfide
+from ionsieve.workflows.backends.protocol import MDSpec
 from ionsieve.workflows.backends.registry import get_backend
-from ionsieve.workflows.backends.vasp.continuation import read_segment
+from ionsieve.workflows.backends.vasp.reading import read_positions
 from ionsieve.workflows.settings.schema import Screening
 from local_slurm import LocalSlurm
 from mongo_server import MongoServer
@@ -281,9 +282,9 @@ def test_run_stops_at_slurms_signal_before_the_limit_and_goes_on(slurm, tmp_path
     )
     # No machine does that many in a minute; most of what is left then is cancelled.
     n_steps, n_steps_left, interval = 10**7, 6_000, 60
-    job = get_backend(Screening(mothers={"files": ["-"]}, doping=SETTINGS["doping"]), "long_md").md(
-        salt.make_supercell(3), 600, 1.0, n_steps, frame_interval=interval
-    )
+    backend = get_backend(Screening(mothers={"files": ["-"]}, doping=SETTINGS["doping"]), "long_md")
+    spec = MDSpec(600, 1.0, n_steps, frame_interval=interval)
+    (job,) = backend.md(spec, salt.make_supercell(3), "salt").jobs
     first, second = tmp_path / "first", tmp_path / "second"
     run_in_batch_job(slurm, first, job)
     rest = json.loads((first / "job.json").read_text(), cls=MontyDecoder)
@@ -294,5 +295,5 @@ def test_run_stops_at_slurms_signal_before_the_limit_and_goes_on(slurm, tmp_path
     run_in_batch_job(slurm, second, rest)
     assert not (second / "job.json").exists()
     folder = Path((second / "folder.txt").read_text())
-    run = read_segment(folder, 1.0, interval)
+    run = read_positions(folder, 1.0, interval)
     assert run.n_frames == (n_before + n_steps_left) // interval

@@ -1,6 +1,5 @@
 import math
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ from pymatgen.core import Lattice, Structure
 from ionsieve.errors import InputError
 from ionsieve.ewald import SolidSolution, find_voids, rank
 from ionsieve.ewald.interactions import interaction_matrix
-from ionsieve.ewald.structure_files import read_parent
 from sulfide import cubic_sulfide
 
 
@@ -207,23 +205,3 @@ def test_overlapping_sites():
     doubled.append("Na+", [0.5, 0.5, 1e-5])
     with pytest.raises(InputError, match="overlapping"):
         build(doubled, (1, 1, 1), vacate={"Na": 1}).model  # noqa: B018
-
-
-def test_reading_a_parent(tmp_path: Path):
-    path = tmp_path / "mother.cif"
-    lgps().to(str(path))
-    space = SolidSolution.from_structure(read_parent(path, []), (1, 1, 2))
-    assert space.n_arrangements == 36162981254400
-    bare = cubic_sulfide()
-    bare.remove_oxidation_states()
-    bare.to(str(path))
-    with pytest.raises(InputError, match=r"--charges 'Na\+ Sb5\+ S2-'"):
-        read_parent(path, [])
-    assert read_parent(path, ["Na+", "Sb5+", "S2-"]).charge == 0
-    with pytest.raises(InputError, match="lacks S"):
-        read_parent(path, ["Na+", "Sb5+"])
-    path.write_text("not a crystal")
-    with pytest.raises(InputError, match="can't be read"):
-        read_parent(path, [])
-    with pytest.raises(InputError, match="not a file"):
-        read_parent(tmp_path / "none.cif", [])

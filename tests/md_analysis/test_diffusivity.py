@@ -7,8 +7,8 @@ import synthetic
 from ionsieve.errors import InputError
 from ionsieve.md_analysis import Trajectory, analyze
 from ionsieve.md_analysis.conductivity import nernst_einstein_factor
-from ionsieve.md_analysis.diffusivity import Estimate, climb
-from ionsieve.md_analysis.ladder import _slope_weights, fit_slope, windows
+from ionsieve.md_analysis.diffusivity import Estimate, fit_diffusion
+from ionsieve.md_analysis.slope import _slope_weights, fit_slope, windows
 
 SEEDS = range(12)
 
@@ -71,8 +71,8 @@ def walks(known, n_mobile):
 )
 def test_ions_that_move_together_are_counted_once(generate, others):
     known = generate(synthetic.Run(4, 40, 10, timestep_fs=50.0))
-    ladder = climb(walks(known, 40), 50.0)
-    coupling = ladder.slope.coupling
+    fit = fit_diffusion(walks(known, 40), 50.0)
+    coupling = fit.slope.coupling
     assert coupling.others == pytest.approx(others, abs=4 * coupling.standard_error + 0.2 * others)
     assert coupling.n_independent(40) == pytest.approx(40 / (1 + others), rel=0.35)
 
@@ -82,7 +82,7 @@ def test_few_walkers_have_intervals_that_hold_at_both_levels():
     inside, inside68 = 0, 0
     for seed in range(24):
         known = synthetic.grouped(synthetic.Run(seed, 20, 10, timestep_fs=50.0))
-        estimate = climb(walks(known, 20), 50.0).diffusivity
+        estimate = fit_diffusion(walks(known, 20), 50.0).diffusivity
         low, high = estimate.interval()
         low68, high68 = estimate.interval(0.68)
         truth = known.diffusivity_angstrom2_ps
@@ -97,7 +97,7 @@ def test_independent_ions_have_a_68_percent_interval():
     inside = 0
     for seed in range(24):
         known = synthetic.hopping(synthetic.Run(seed, 50, 10, timestep_fs=50.0))
-        low, high = climb(walks(known, 50), 50.0).diffusivity.interval(0.68)
+        low, high = fit_diffusion(walks(known, 50), 50.0).diffusivity.interval(0.68)
         inside += low <= known.diffusivity_angstrom2_ps <= high
     assert 10 <= inside <= 22
 
@@ -108,7 +108,7 @@ def test_long_runs_with_back_hopping_hold():
         known = synthetic.back_hopping(
             synthetic.Run(seed, 50, 10, length_ps=250.0, timestep_fs=50.0), 0.02, dwell_ps=5.0
         )
-        estimate = climb(walks(known, 50), 50.0).diffusivity
+        estimate = fit_diffusion(walks(known, 50), 50.0).diffusivity
         low, high = estimate.interval()
         inside += low <= known.diffusivity_angstrom2_ps <= high
         ratios.append(estimate.value / known.diffusivity_angstrom2_ps)
@@ -183,14 +183,14 @@ def test_ions_at_rest_do_not_crash():
 
 def test_units_change_the_numbers_as_they_should():
     known = synthetic.hopping(synthetic.Run(1, 60, 30, length_ps=60, timestep_fs=20.0))
-    one = climb_value(known.positions, 20.0)
-    assert climb_value(known.positions, 40.0, 1.0) == pytest.approx(one / 2)
-    assert climb_value(known.positions * 2, 20.0) == pytest.approx(4 * one)
+    one = value_of(known.positions, 20.0)
+    assert value_of(known.positions, 40.0, 1.0) == pytest.approx(one / 2)
+    assert value_of(known.positions * 2, 20.0) == pytest.approx(4 * one)
 
 
-def climb_value(positions, timestep_fs, shortest_ps=0.5):
+def value_of(positions, timestep_fs, shortest_ps=0.5):
     paths = np.ascontiguousarray(positions[:, :60].transpose(1, 2, 0))
-    return climb(paths, timestep_fs, shortest_ps).diffusivity.value
+    return fit_diffusion(paths, timestep_fs, shortest_ps).diffusivity.value
 
 
 def test_the_slope_is_blind_to_a_constant_and_exact_for_a_line():

@@ -11,8 +11,9 @@ from click.testing import CliRunner
 
 from ionsieve.errors import InputError
 from ionsieve.md_analysis import Trajectory, analyze, read_trajectory
-from ionsieve.md_analysis.energy import EnergyDrift, energy_drift, read_energy_drift, vasprun_drift
-from ionsieve.md_analysis.readers import ReadOptions
+from ionsieve.md_analysis.conserved_energy import EnergyDrift, energy_drift
+from ionsieve.md_analysis.oszicar import read_energy_drift, vasprun_drift
+from ionsieve.md_analysis.read_options import ReadOptions
 from ionsieve.md_analysis.vibrations import check_timestep, read_phonon_frequencies
 from ionsieve.workflows.cli import cli
 
@@ -109,11 +110,11 @@ def test_both_files_of_vasp_tell_the_same(tmp_path):
 
 
 def test_the_drift_survives_storing_and_joining():
-    run = replace(static_run(50, 2.0), energy_drift=EnergyDrift(2.0, 0.1, 0.1))
+    run = replace(static_run(100, 2.0)[:50], energy_drift=EnergyDrift(2.0, 0.1, 0.1))
     assert Trajectory.from_bytes(run.to_bytes()).energy_drift == run.energy_drift
     assert run.skip(10).energy_drift == run.energy_drift
     assert Trajectory.from_bytes(static_run(50, 2.0).to_bytes()).energy_drift is None
-    rest = replace(static_run(50, 2.0), energy_drift=EnergyDrift(4.0, 0.1, 0.1))
+    rest = replace(static_run(100, 2.0)[50:], energy_drift=EnergyDrift(4.0, 0.1, 0.1))
     assert Trajectory.join([run, rest]).energy_drift.mev_atom_ps == pytest.approx(3.0)
 
 

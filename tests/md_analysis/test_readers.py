@@ -1,6 +1,7 @@
 """One reference trajectory, written in every format by its own library or by the book."""
 
 import gzip
+from dataclasses import replace
 
 import ase
 import ase.io
@@ -133,7 +134,9 @@ WRITERS = {
 def test_every_reader_gives_the_same_paths(name, reference, tmp_path):
     path = tmp_path / name
     WRITERS[name](path, reference)
-    found = read_trajectory(path, OPTIONS)
+    # Dumps are written every ten steps.
+    dump = name.startswith("dump") or name.endswith("lammpstrj")
+    found = read_trajectory(path, replace(OPTIONS, md_timestep_fs=0.2) if dump else OPTIONS)
     expected = Trajectory.from_arrays(reference.positions, reference.cell, reference.species, 2.0)
     assert found.species == expected.species
     assert found.timestep_fs == 2.0

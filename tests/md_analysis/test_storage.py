@@ -89,4 +89,4 @@ def test_a_full_disk_is_told_before_anything_is_written(monkeypatch):
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(IonSieveError, match=r"no room for 2\.4 GB in .* set TMPDIR"):
-        storage.room((100, 3, 2_000_000))
+        storage.allocate((100, 3, 2_000_000))

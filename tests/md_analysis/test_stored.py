@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ionsieve.errors import InputError
-from ionsieve.md_analysis.energy import EnergyDrift
+from ionsieve.md_analysis.conserved_energy import EnergyDrift
 from ionsieve.md_analysis.stored import from_plain, to_plain
 from ionsieve.md_analysis.van_hove import RadialDistribution
 

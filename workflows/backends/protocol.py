@@ -106,7 +106,8 @@ class Checkpoint(Document):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    structure: StructureDict | OutputReference | None = None
+    # A reference would pass for a structure: both have a dictionary.
+    structure: OutputReference | StructureDict | None = Field(None, union_mode="left_to_right")
     folder: str | OutputReference = ""
     files: dict[str, str] | OutputReference = Field(
         default_factory=dict, description="file name, without dots -> text"

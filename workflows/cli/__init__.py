@@ -31,6 +31,7 @@ COMMANDS = {
     "report": "report",
     "list": "list",
     "clean": "clean",
+    "reanalyse": "reanalyse",
 }
 
 _DEBUG_VARIABLE = "IONSIEVE_DEBUG"

@@ -44,7 +44,7 @@ def command(
         --where 'sigma_300k_s_cm > 1e-3 and e_hull_ev_atom < 0.05' --sort -sigma_300k_s_cm
       ionsieve query screening.yaml --collection compositions --where "state == 'failed'"
     """
-    from ionsieve.workflows.results.collections import collection_model
+    from ionsieve.workflows.results.collections import DEFAULT_COLUMNS, collection_model
     from ionsieve.workflows.results.presentation import companions
     from ionsieve.workflows.runners.work import open_results
     from ionsieve.workflows.settings.reading import read_screening
@@ -54,7 +54,8 @@ def command(
         return
     results, _ = open_results(read_screening(screening))
     chosen = [name.strip() for name in columns.split(",") if name.strip()] if columns else None
-    wanted = companions(collection_model(collection), chosen) if chosen else None
+    shown = chosen or (DEFAULT_COLUMNS.get(collection) if form is None else None)
+    wanted = companions(collection_model(collection), shown) if shown else None
     page = results.find(collection, where, sort, columns=wanted, limit=limit, bounds=bounds)
     if form == "json":
         click.echo(json.dumps(page.rows))

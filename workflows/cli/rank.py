@@ -28,7 +28,20 @@ _BAR_STEPS = 10_000
 @click.option("--replace", multiple=True, metavar="SITE=SPECIES:N", help="N ions in the supercell.")
 @click.option("--vacate", multiple=True, metavar="SITE:N", help="Vacancies in the supercell.")
 @click.option("--insert", multiple=True, metavar="SPECIES:N", help="Extra ions on voids.")
-@click.option("--charges", default="", metavar="SPECIES...", help="Such as 'Na+ Sb5+ S2-'.")
+@click.option(
+    "--charges",
+    default="",
+    metavar="SPECIES...",
+    help="Such as 'Na+ Sb5+ S2-'; V1=V4+ for one site.",
+)
+@click.option("--block", help="Data block of a CIF that has several.")
+@click.option(
+    "--symmetry-tolerance",
+    type=Number(0, 0.5),
+    default=0.05,
+    show_default=True,
+    help="Atoms of a CIF this near to a symmetry element are moved onto it, Angstrom.",
+)
 @click.option(
     "--top", type=click.IntRange(1), default=5, show_default=True, help="Arrangements to return."
 )
@@ -48,6 +61,33 @@ _BAR_STEPS = 10_000
     help="Symmetry tolerance, Angstrom.",
 )
 @click.option("--min-distance", type=NOT_NEGATIVE, help="From an extra ion to any other, Angstrom.")
+@click.option(
+    "--interstitial-site",
+    "interstitial_sites",
+    multiple=True,
+    metavar="'X Y Z'",
+    help="Fractional, instead of the voids found; completed by symmetry.",
+)
+@click.option(
+    "--arrange",
+    multiple=True,
+    metavar="SITES=SPECIES:N",
+    help="One sublattice of several sites, such as Li1+Li2+voids=Li+:40.",
+)
+@click.option(
+    "--occupancy-tolerance",
+    type=Number(0, 1),
+    default=0.05,
+    show_default=True,
+    help="How far occupancies may be changed to make whole numbers of ions; 0 takes whole ones.",
+)
+@click.option(
+    "--min-site-distance",
+    type=NOT_NEGATIVE,
+    default=1.0,
+    show_default=True,
+    help="Sites closer than this are never filled at once, Angstrom.",
+)
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="File to resume from.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for structure files.")
 @click.option(
@@ -57,8 +97,9 @@ _BAR_STEPS = 10_000
 def command(parent: Path, **options: Any) -> None:
     """Rank every arrangement of one solid solution by its point-charge energy.
 
-    PARENT is a CIF or any structure file with oxidation states. Partially occupied sites are
-    arranged as they are; SITE is an element, a species or the label of a crystallographic site.
+    PARENT is a CIF or any structure file; oxidation states that it lacks are guessed, and the guess
+    is told. Partially occupied sites are arranged as they are; SITE is an element, a species or the
+    label of a crystallographic site.
 
     \b
     Examples:
@@ -91,19 +132,33 @@ def command(parent: Path, **options: Any) -> None:
 
 def _rank(parent: Path, options: dict[str, Any], comm: Any) -> tuple[Ranking, SolidSolution]:
     from ionsieve.ewald import SolidSolution, rank
-    from ionsieve.ewald.structure_files import read_parent
+    from ionsieve.workflows.planning.crystal_file import read_crystal
 
     if options["histogram"] and options["out"] is None:
         raise InputError("--histogram writes files: name their folder with --out")
+    crystal = read_crystal(
+        parent, options["charges"].split(), options["block"], options["symmetry_tolerance"]
+    )
+    is_root = comm is None or comm.Get_rank() == 0
+    if is_root:
+        for note in crystal.notes:
+            click.echo(f"note: {note}", err=True)
     space = SolidSolution.from_structure(
-        read_parent(parent, options["charges"].split()),
+        crystal.structure,
         _supercell(options["supercell"]),
         replace=_replacements(options["replace"]),
         vacate=_counts(options["vacate"], "--vacate", "Na:2"),
         insert=_counts(options["insert"], "--insert", "Na+:2"),
         min_distance=options["min_distance"],
+        interstitial_sites=_points(options["interstitial_sites"]),
         symprec=options["symprec"],
+        arrange=_groups(options["arrange"]),
+        occupancy_tolerance=options["occupancy_tolerance"],
+        min_site_distance=options["min_site_distance"],
     )
+    if is_root:
+        for note in space.remarks:
+            click.echo(f"note: {note}", err=True)
     report, close = _progress_bar(space, comm)
     try:
         ranking = rank(
@@ -154,6 +209,30 @@ def _replacements(texts: tuple[str, ...]) -> dict[str, dict[str, int]]:
         targets = replace.setdefault(selector, {})
         targets[species] = targets.get(species, 0) + count
     return replace
+
+
+def _groups(texts: tuple[str, ...]) -> dict[str, dict[str, int]]:
+    groups: dict[str, dict[str, int]] = {}
+    for text in texts:
+        pair, count = _split_count(text, "--arrange", "Li1+Li2=Li+:40")
+        sites, equals, species = (part.strip() for part in pair.partition("="))
+        if not equals:
+            raise InputError(f"--arrange '{text}': write it as Li1+Li2=Li+:40")
+        groups.setdefault(sites, {})[species] = count
+    return groups
+
+
+def _points(texts: tuple[str, ...]) -> list[list[float]] | None:
+    points = []
+    for text in texts:
+        try:
+            point = [float(part) for part in re.split(r"[\s,]+", text.strip())]
+        except ValueError:
+            point = []
+        if len(point) != 3:
+            raise InputError(f"--interstitial-site '{text}': give three fractional coordinates")
+        points.append(point)
+    return points or None
 
 
 def _progress_bar(

@@ -35,9 +35,9 @@ def command(screening: Path, output: Path | None, as_json: bool) -> None:
     from ionsieve.workflows.settings.reading import read_screening
 
     settings = read_screening(screening)
+    results, _ = open_results(settings)
     output = output or report_path(settings)
     _check_target(output)
-    results, _ = open_results(settings)
     path = write_report(results, output)
     if as_json:
         stages = [asdict(count) for count in results.counts()]

@@ -85,16 +85,20 @@ def _print_outcome(
             "they were computed again.",
             soft_wrap=True,
         )
+    if result.damaged_queue is not None:
+        out.print(
+            f"The job queue could not be read and was begun anew; it is kept as "
+            f"{result.damaged_queue}. Nothing that is stored was repeated.",
+            soft_wrap=True,
+        )
     page = results.find(sort="-passed,-sigma_long_s_cm", limit=20)
     title = f"{settings.name}: ranked conductors"
     out.print(result_table(page.rows, title=title, total=page.total))
     failed = [status for status in result.statuses if status.state == "failed"]
     for status in failed:
         folder = f" ({status.failed_folder})" if status.failed_folder else ""
-        out.print(
-            marked(("failed", "red"), f" {status.stage} {status.label}: {status.error}{folder}"),
-            soft_wrap=True,
-        )
+        words = f" {status.stage} {status.label}: {status.error}{folder}"
+        out.print(marked(("failed", "red"), words), soft_wrap=True)
     if failed:
         out.print(f"Try them again: ionsieve run {path} --retry-failed", soft_wrap=True)
     out.print(f"Report: {report}", soft_wrap=True)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ionsieve.workflows.documents.flows import FlowStatus
 
 
@@ -51,38 +53,21 @@ def _flow(status: FlowStatus) -> dict[str, Any]:
 
 
 def _print(answer: dict[str, Any], changes: list[str], path: Path) -> None:
-    from rich.table import Table
-
     from ionsieve.workflows.cli.printing import console, marked
 
     out = console()
-    stages = Table(title="The funnel")
-    kinds = [kind for kind in answer["stages"][0] if kind not in ("stage", "title")]
-    always = ("entered", "passed", "stopped", "failed", "running", "waiting")
-    kinds = [k for k in kinds if k in always or any(row[k] for row in answer["stages"])]
-    for column in ("stage", *kinds):
-        stages.add_column(column, justify="left" if column == "stage" else "right")
-    for row in answer["stages"]:
-        stages.add_row(row["title"], *(str(row[kind]) for kind in kinds))
-    out.print(stages)
-    table = Table(title="Compositions")
-    for column in ("composition", "state", "why"):
-        table.add_column(column, overflow="fold")
-    for row in answer["compositions"]:
-        style = "red" if row["state"] == "failed" else ""
-        why = row["failure"] or row["reason"] or ""
-        table.add_row(row["composition_id"], marked((row["state"], style)), why)
-    out.print(table)
+    out.print(_stage_table(answer["stages"]))
+    out.print(_composition_table(answer["compositions"]))
     for phase in answer["phases"]:
         if phase["state"] == "failed":
-            words = f"competing phase {phase['phase_id']} failed: {phase['reason']}"
-            out.print(marked((words, "red")), soft_wrap=True)
+            name = f"competing phase {phase['phase_id']} failed"
+            out.print(marked((name, "red"), f": {phase['reason']}"), soft_wrap=True)
     for change in changes:
         out.print(f"newer than the last run: {change}", soft_wrap=True)
     if changes:
         out.print(
-            f"ionsieve run {path} computes what they ask for; ionsieve list {path} shows "
-            "what was run before",
+            f"ionsieve run {path} computes what they ask for; ionsieve list {path} shows what was "
+            "run before",
             soft_wrap=True,
         )
     states = [flow["state"] for flow in answer["flows"]]
@@ -91,7 +76,37 @@ def _print(answer: dict[str, Any], changes: list[str], path: Path) -> None:
     if answer["removable_bytes"]:
         size = answer["removable_bytes"] / 1e6
         out.print(
-            f"{size:,.0f} MB of calculation folders are no longer needed; "
-            f"ionsieve clean {path} deletes them",
+            f"{size:,.0f} MB of calculation folders are no longer needed; ionsieve clean {path} "
+            "deletes them",
             soft_wrap=True,
         )
+
+
+def _stage_table(rows: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    table = Table(title="The funnel", box=None, padding=(0, 2, 0, 0))
+    always = ("entered", "passed", "stopped", "failed", "running", "waiting")
+    kinds = [kind for kind in rows[0] if kind not in ("stage", "title")]
+    shown = [kind for kind in kinds if kind in always or any(row[kind] for row in rows)]
+    table.add_column("stage", no_wrap=True)
+    for kind in shown:
+        table.add_column(kind, justify="right")
+    for row in rows:
+        table.add_row(row["title"], *(str(row[kind]) for kind in shown))
+    return table
+
+
+def _composition_table(rows: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    from ionsieve.workflows.cli.printing import marked
+
+    table = Table(title="Compositions", box=None, padding=(0, 2, 0, 0))
+    for heading in ("composition", "state", "why"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        colour = "red" if row["state"] == "failed" else "default"
+        why = row["failure"] or row["reason"] or ""
+        table.add_row(row["composition_id"], marked((row["state"], colour)), why)
+    return table

@@ -71,6 +71,9 @@ class MotherDocument(Document):
     source_file: str
     source_block: str = Field("", description="data block of the CIF")
     database_code: str | None = Field(None, description="ICSD or COD number given in the file")
+    notes: list[str] = Field(
+        default_factory=list, description="what was guessed or changed in reading the file"
+    )
 
 
 class RejectedMother(Document):
@@ -309,6 +312,7 @@ class ConductorDocument(Document):
     sigma_300k_s_cm: float | None = None
     sigma_300k_ci95_s_cm: tuple[float, float] | None = None
     sigma_300k_is_extrapolated: bool = False
+    sigma_300k_is_upper_bound: bool = Field(False, description="no diffusion seen near 300 K")
     activation_energy_ev: float | None = None
     activation_energy_ci95_ev: tuple[float, float] | None = None
     arrhenius: dict[str, Any] | None = Field(None, description="the fit of md_analysis.arrhenius")

@@ -20,14 +20,16 @@ from ionsieve.workflows.funnel.dynamics import (
 from ionsieve.workflows.funnel.gates import LongGate
 from ionsieve.workflows.funnel.requests import Request
 from ionsieve.workflows.funnel.schedule import Schedule
+from ionsieve.workflows.funnel.segments import Run
 from ionsieve.workflows.funnel.stage import Case, CoreHours, Outcome, Stage, StageEstimate
 from ionsieve.workflows.settings.schema import Screening
 
 
 @dataclass(frozen=True)
 class _Temperature:
-    """One further temperature: how its run went, and what it lacks."""
+    """One further temperature: its run, how that went, and what it lacks."""
 
+    run: Run
     course: Course
     request: Request | None
 
@@ -76,12 +78,17 @@ class ArrheniusStage(Stage):
         schedule = Schedule.of(settings, stop_early=False)
         course = follow_run(case, run, schedule, LongGate(0.0, settings.max_relative_error))
         if course.ended is not None:
-            return _Temperature(course, None)
+            return _Temperature(run, course, None)
         key = run.look_key(course.n_segments * schedule.n_frames)
         request = self.request(
             case, key, lambda: next_flow(case, self, run, schedule, course.n_segments)
         )
-        return _Temperature(course, request)
+        return _Temperature(run, course, request)
+
+    def runs(self, case: Case) -> list[tuple[Run, Course]]:
+        """Return the runs at all further temperatures."""
+        found = [self._run(case, kelvin) for kelvin in case.screening.arrhenius.temperatures_k]
+        return [(one.run, one.course) for one in found]
 
     def row(self, case: Case, outcome: Outcome) -> dict[str, Any]:
         """Return how many runs finished."""

@@ -157,7 +157,10 @@ def transport_columns(suffix: str, title: str, haven: str) -> type[BaseModel]:
         f"n_looks_{suffix}": (int | None, column(None, f"looks {suffix}")),
         **quantity(f"diffusivity_{suffix}_cm2_s", f"D {suffix}", "cm²/s", ".2e"),
         **quantity(f"sigma_{suffix}_s_cm", f"σ {suffix}", "S/cm", ".1e"),
-        haven: (float | None, column(None, f"Haven ratio, {suffix}", "", ".2f")),
+        haven: (
+            float | None,
+            column(None, f"Haven ratio, {suffix}", "", ".2f", measured_if=measured),
+        ),
     }
     return create_model(f"{suffix.title()}Columns", **fields)
 
@@ -196,6 +199,11 @@ class DynamicsStage(Stage):
         run = make_run(case, self.name, settings)
         schedule = Schedule.of(settings, settings.stop_early)
         return run, schedule, follow_run(case, run, schedule, self.gate(case.screening))
+
+    def runs(self, case: Case) -> list[tuple[Run, Course]]:
+        """Return the one run, and how it went."""
+        run, _, course = self.course(case)
+        return [(run, course)]
 
     def look(self, case: Case) -> Outcome:
         """Return the look that ended the run, or ask for the next one."""

@@ -103,6 +103,11 @@ class Records:
         """Return all documents of a key, from old to new."""
         return self._found.get((model.__name__, key), [])
 
+    def holds(self, key: str) -> bool:
+        """Return whether any document of a key is stored, other than why it failed."""
+        failure = FailureDocument.__name__
+        return any(self._found.get((name, key)) for name in self._fields if name != failure)
+
     def failure(self, key: str) -> Entry | None:
         """Return why the flow of a key failed; None if it didn't."""
         return self.newest(FailureDocument, key)

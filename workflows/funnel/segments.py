@@ -18,7 +18,7 @@ from ionsieve.workflows.funnel.records import Entry
 from ionsieve.workflows.funnel.requests import Tags
 from ionsieve.workflows.settings.identity import settings_hash
 from ionsieve.workflows.settings.schema import Screening
-from ionsieve.workflows.store.trajectories import pack_trajectory, unpack_trajectory
+from ionsieve.workflows.store.blobs import stored_bytes
 
 if TYPE_CHECKING:
     from ionsieve.md_analysis import Trajectory, TransportResult
@@ -107,7 +107,7 @@ def store_segment(
         dir_name=str(end.folder),
         md_uuid=md_uuid,
         checkpoint=backend.keep(end).model_dump(mode="json"),
-        trajectory=pack_trajectory(trajectory),
+        trajectory=trajectory.to_bytes(),
         provenance=run.subject.provenance([md_uuid], run.key),
     )
 
@@ -128,6 +128,19 @@ def analyse_run(
         Indices of segments that are computed just before; makes the job wait for them.
     """
     whole = joined(CURRENT_JOB.store, segment_uuids)[:n_frames]
+    return analysis_document(run, key, whole, segment_uuids, CURRENT_JOB.job.uuid)
+
+
+def analysis_document(
+    run: Run, key: str, whole: Trajectory, segment_uuids: list[str], uuid: str
+) -> TransportDocument:
+    """Return the analysis of a trajectory, equilibration included.
+
+    Parameters
+    ----------
+    uuid
+        Of who analyses.
+    """
     n_equilibration = round(run.equilibration_ps * 1e3 / whole.timestep_fs)
     trajectory = whole.skip(n_equilibration)
     result = _analyzed(run, trajectory)
@@ -152,7 +165,7 @@ def analyse_run(
         analysis=result.to_dict(),
         mechanism=_mechanism(trajectory, result.species),
         segment_uuids=segment_uuids,
-        provenance=run.subject.provenance([CURRENT_JOB.job.uuid, *segment_uuids], key),
+        provenance=run.subject.provenance([uuid, *segment_uuids], key),
     )
 
 
@@ -162,7 +175,7 @@ def joined(store: JobStore, segment_uuids: Sequence[str]) -> Trajectory:
     from ionsieve.md_analysis import Trajectory
 
     packed = [OutputReference(uuid).trajectory.resolve(store) for uuid in segment_uuids]
-    return Trajectory.join([unpack_trajectory(blob) for blob in packed])
+    return Trajectory.join([Trajectory.from_bytes(stored_bytes(blob)) for blob in packed])
 
 
 def _analyzed(run: Run, trajectory: Trajectory) -> TransportResult:

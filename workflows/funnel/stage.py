@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from jobflow import Flow
 from pydantic import BaseModel
@@ -20,6 +20,10 @@ from ionsieve.workflows.funnel.phases import PhaseBook
 from ionsieve.workflows.funnel.records import Entry, Records
 from ionsieve.workflows.funnel.requests import Request, Tags
 from ionsieve.workflows.settings.schema import JobSize, Screening
+
+if TYPE_CHECKING:
+    from ionsieve.workflows.funnel.dynamics import Course
+    from ionsieve.workflows.funnel.segments import Run
 
 #: ``unknown``: can't be told, as when competing phases are missing; ``undecided``: could be told
 #: with a longer run than is allowed.
@@ -216,6 +220,10 @@ class Stage(ABC):
             known["reason"] = "; ".join(reasons)
             return Outcome(self.name, "failed", requests=tuple(requests), **known)
         return Outcome(self.name, "open", requests=tuple(requests), **known)
+
+    def runs(self, case: Case) -> list[tuple[Run, Course]]:
+        """Return the molecular dynamics runs of a stage, and how they went."""
+        return []
 
     def row(self, case: Case, outcome: Outcome) -> dict[str, Any]:
         """Return the values of the stage's columns."""

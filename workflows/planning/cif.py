@@ -1,28 +1,40 @@
-"""CIF files as ICSD, COD and pymatgen write them, one structure per data block."""
+"""CIF files as ICSD, COD and pymatgen write them, one structure per data block.
+
+The atoms are laid out by every reading of the symmetry that the file allows; what else the file
+says (formula, formula units, density, volume, multiplicities) decides between them, and a file that
+contradicts itself is refused. What is guessed or changed on the way is in the entry's ``notes``.
+"""
 
 from __future__ import annotations
 
 import logging
 import re
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pymatgen.core.composition import Composition
+import gemmi
+import numpy as np
+from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Structure
-from pymatgen.io.cif import CifBlock, CifParser
 
 from ionsieve.errors import InputError
+from ionsieve.workflows.planning.cif_atoms import read_atoms
+from ionsieve.workflows.planning.cif_facts import read_facts
+from ionsieve.workflows.planning.cif_layout import lay_out
+from ionsieve.workflows.planning.cif_symmetry import (
+    ContradictionError,
+    Setting,
+    first,
+    read_settings,
+)
 
 logger = logging.getLogger(__name__)
 
-#: Refined occupancies of one site may add up to this; they are then scaled to 1.
-_OCCUPANCY_LIMIT = 1.02
-#: Allowed relative difference of an element's share in the atoms and in the formula of the file.
-_FORMULA_TOLERANCE = 0.02
+#: Atoms this near to a symmetry element are moved onto it, Angstrom.
+SYMMETRY_TOLERANCE = 0.05
 
-_CODES = (("_database_code_ICSD", "ICSD"), ("_cod_database_code", "COD"))
+_CODES = (("_database_code_icsd", "ICSD"), ("_cod_database_code", "COD"))
 
 
 @dataclass(frozen=True)
@@ -35,11 +47,14 @@ class CifEntry:
     block : str
         Name of the data block.
     structure : Structure or None
-        Has oxidation states if the file gives them; None if it can't be used.
+        Labelled as in the file, with oxidation states if the file gives them; None if it can't be
+        used.
     problem : str
         Why it can't be used.
     database_code : str or None
         For example ``ICSD 12345``.
+    notes : tuple of str
+        What was guessed or changed in reading.
     """
 
     source_file: Path
@@ -47,15 +62,18 @@ class CifEntry:
     structure: Structure | None
     problem: str = ""
     database_code: str | None = None
+    notes: tuple[str, ...] = ()
 
 
-def read_cif(path: Path) -> list[CifEntry]:
+def read_cif(path: Path, symmetry_tolerance: float = SYMMETRY_TOLERANCE) -> list[CifEntry]:
     """Read every data block that has atoms.
 
     Parameters
     ----------
     path
         CIF file, in UTF-8 or Latin-1.
+    symmetry_tolerance
+        Atoms this near to a symmetry element are moved onto it, Angstrom.
 
     Raises
     ------
@@ -73,17 +91,16 @@ def read_cif(path: Path) -> list[CifEntry]:
     entries = [
         entry
         for block_text in _split_blocks(text)
-        if (entry := _read_block(path, block_text)) is not None
+        if (entry := _read_block(path, block_text, symmetry_tolerance)) is not None
     ]
     if not entries:
         raise InputError(
-            f"{path}: no data block with atoms, so not a readable CIF; export it again or remove "
-            "it from mothers.files"
+            f"{path}: no data block with atoms, so not a readable CIF; export it again or remove it"
         )
     if all(entry.structure is None for entry in entries):
         raise InputError(
             f"{path}: unreadable CIF, block '{entries[0].block}': {entries[0].problem}; correct it "
-            "or remove it from mothers.files"
+            "or remove it"
         )
     return entries
 
@@ -95,87 +112,132 @@ def _split_blocks(text: str) -> list[str]:
     for line in text.splitlines():
         if line.startswith(";"):
             in_text_field = not in_text_field
-        if re.match(r"\s*data_", line, flags=re.IGNORECASE):
-            if in_text_field:
-                continue  # pymatgen would take the comment's line for a block
+        if re.match(r"\s*data_", line, flags=re.IGNORECASE) and not in_text_field:
             blocks.append([])
         if blocks:
             blocks[-1].append(line)
-    return ["\n".join(lines) for lines in blocks]
+    return ["\n".join(lines) + "\n" for lines in blocks]
 
 
-def _read_block(path: Path, text: str) -> CifEntry | None:
+def _read_block(path: Path, text: str, tolerance: float) -> CifEntry | None:
     """Read one block; None if it has no atoms (a publication header, a powder pattern)."""
     name = text.split(maxsplit=1)[0][len("data_") :]
-    try:
-        tags = CifBlock.from_str(text).data
-    except (ValueError, KeyError, IndexError) as error:
-        return CifEntry(path, name, None, _one_line(error))
-    if "_atom_site_label" not in tags and "_atom_site_fract_x" not in tags:
+    if "_atom_site" not in text.lower():
         return None
-    code = next((f"{base} {tags[key]}" for key, base in _CODES if tags.get(key)), None)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            parser = CifParser.from_str(text, occupancy_tolerance=_OCCUPANCY_LIMIT)
-            structure = parser.parse_structures(primitive=False, on_error="raise")[0]
-        except Exception as error:  # pymatgen raises many kinds on malformed files
-            return CifEntry(path, name, None, _reason(error), code)
-    for warning in caught:
-        logger.debug("%s, block %s: %s", path, name, _one_line(warning.message))
-    if problem := _formula_problem(tags, structure):
-        return CifEntry(path, name, None, problem, code)
-    return CifEntry(path, name, _with_written_charges(tags, structure), database_code=code)
-
-
-def _formula_problem(tags: dict[str, Any], structure: Structure) -> str:
-    """Say so if the atoms don't make up the file's formula, as when some have no coordinates."""
-    formula = tags.get("_chemical_formula_sum")
-    if not formula or formula == "?":
-        return ""
     try:
-        written = Composition(str(formula)).element_composition.fractional_composition
-    except ValueError:
-        return ""
-    found = structure.composition.element_composition.fractional_composition
-    differences = [abs(written[e] - found[e]) for e in {*written, *found}]
-    if max(differences) <= _FORMULA_TOLERANCE:
-        return ""
-    return (
-        f"its atoms make up {structure.composition.element_composition.reduced_formula}, its "
-        f"formula says {formula}: atoms are missing"
-    )
+        tags = _tags(text)
+    except (ValueError, RuntimeError) as error:
+        return CifEntry(path, name, None, _one_line(error))
+    if not any(tags.get(t) for t in ("_atom_site_label", "_atom_site_fract_x")):
+        return None
+    code = next((f"{base} {value}" for tag, base in _CODES if (value := first(tags, [tag]))), None)
+    try:
+        structure, notes = _interpret(tags, tolerance)
+    except ContradictionError as error:
+        return CifEntry(path, name, None, _one_line(error), code)
+    except Exception as error:  # whatever a malformed file makes the libraries raise
+        logger.debug("%s, block %s", path, name, exc_info=True)
+        return CifEntry(path, name, None, _one_line(error) or type(error).__name__, code)
+    return CifEntry(path, name, structure, database_code=code, notes=tuple(notes))
 
 
-def _with_written_charges(tags: dict[str, Any], structure: Structure) -> Structure:
-    """Return the structure with the charges of the file, in whichever place it has them.
+def _tags(text: str) -> dict[str, list[str]]:
+    """Return lower-case tag -> values; the dots of newer dictionaries become underscores.
 
-    pymatgen takes them from the loop of ``_atom_type_oxidation_number``; some exports only write
-    them into the atoms' type symbols (``Na1+``).
+    Raises
+    ------
+    ValueError, RuntimeError
+        gemmi finds the syntax wrong.
     """
-    if all(hasattr(species, "oxi_state") for species in structure.composition):
-        # All zero is how a file without numbers may look.
-        if any(species.oxi_state for species in structure.composition):
-            return structure
-        structure.remove_oxidation_states()
-    charges: dict[str, set[float]] = {}
-    for symbol in tags.get("_atom_site_type_symbol", []):
-        match = re.fullmatch(r"([A-Z][a-z]?)(\d*)([+-])", symbol)
-        if match is None:
-            return structure
-        charge = float(match[2] or 1) * (1 if match[3] == "+" else -1)
-        charges.setdefault(match[1], set()).add(charge)
-    if not charges or any(len(values) > 1 for values in charges.values()):
-        return structure
-    structure.add_oxidation_state_by_element({e: v.pop() for e, v in charges.items()})
-    return structure
+    block: Any = gemmi.cif.read_string(text)[0]
+    tags: dict[str, list[str]] = {}
+    for item in block:
+        if item.pair is not None:
+            tag, value = item.pair
+            tags[_tag(tag)] = [gemmi.cif.as_string(value)]
+        elif item.loop is not None:
+            for column, tag in enumerate(item.loop.tags):
+                values = [
+                    gemmi.cif.as_string(item.loop[row, column]) or _null(item.loop[row, column])
+                    for row in range(item.loop.length())
+                ]
+                tags[_tag(tag)] = values
+    return tags
 
 
-def _reason(error: Exception) -> str:
-    """Return what pymatgen found wrong, without its wrapping."""
-    cause = error.__cause__ or error
-    return f"{_one_line(cause)} is missing" if isinstance(cause, KeyError) else _one_line(cause)
+def _tag(tag: str) -> str:
+    return tag.lower().replace(".", "_")
+
+
+def _null(text: str) -> str:
+    return text if text in ("?", ".") else ""
+
+
+def _interpret(tags: dict[str, list[str]], tolerance: float) -> tuple[Structure, list[str]]:
+    """Return the one structure that everything in the block agrees with.
+
+    Raises
+    ------
+    ContradictionError
+        There is none, or several.
+    """
+    rows, notes = read_atoms(tags)
+    lattice = _lattice(tags)
+    facts, remarks = read_facts(tags)
+    settings, more = read_settings(tags)
+    notes += remarks + more
+    if not settings:
+        if not facts.decide_contents:
+            raise ContradictionError(
+                "no symmetry is given and nothing to check it by: write the space group, or "
+                "_space_group_name_H-M_alt 'P 1' if all atoms of the cell are listed"
+            )
+        settings = [Setting("P 1", np.eye(3, dtype=np.int64)[None], np.zeros((1, 3)))]
+        notes.append("no symmetry is given: the atoms listed are taken for all of the cell")
+    refused: list[str] = []
+    for snap in (tolerance, 0.0):
+        readings = []
+        for setting in settings:
+            problem, structure, remarks = lay_out(
+                lattice, rows, facts, setting, snap, len(settings) > 1
+            )
+            if structure is None:
+                refused += (
+                    [problem] if len(settings) == 1 else [f"read in {setting.name}, {problem}"]
+                )
+            else:
+                readings.append((setting, structure, remarks))
+        if len(readings) > 1:
+            names = " or ".join(setting.name for setting, _, _ in readings)
+            raise ContradictionError(
+                f"the space group is {names}: nothing in the file decides; write the symmetry "
+                "operations, or the symbol with its origin or axes"
+            )
+        if readings:
+            setting, structure, remarks = readings[0]
+            if len(settings) > 1:
+                remarks = [f"read in {setting.name}: the only setting that fits", *remarks]
+            return structure, notes + remarks
+    raise ContradictionError(min(dict.fromkeys(refused), key=refused.index))
+
+
+def _lattice(tags: dict[str, list[str]]) -> Lattice:
+    values = []
+    for name in ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma"):
+        tag = f"_cell_{name}"
+        text = first(tags, [tag])
+        if not text and name.startswith("length"):
+            raise ContradictionError(f"'{tag}' is missing")
+        value = float(gemmi.cif.as_number(text)) if text else 90.0
+        limit = np.inf if name.startswith("length") else 180.0
+        if not 0 < value < limit:
+            raise ContradictionError(f"{tag} is {text}: not a cell")
+        values.append(value)
+    lattice = Lattice.from_parameters(*values)
+    if not (np.isfinite(lattice.volume) and lattice.volume > 1.0):
+        raise ContradictionError(f"cell {values} has no volume")
+    return lattice
 
 
 def _one_line(problem: object) -> str:
-    return " ".join(str(problem).split())[:300]
+    return " ".join(str(problem).split())[:400]

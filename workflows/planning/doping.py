@@ -27,7 +27,8 @@ from ionsieve.workflows.documents.raw import (
     RejectedComposition,
     Substitution,
 )
-from ionsieve.workflows.planning.mothers import charge, parse_species
+from ionsieve.workflows.planning.mothers import parse_species
+from ionsieve.workflows.planning.oxidation import charge
 from ionsieve.workflows.planning.supercells import Float, admissible_sizes, near_cubic_supercell
 from ionsieve.workflows.settings.schema import Doping, DopingRule, Screening
 

@@ -7,38 +7,29 @@ looks at.
 from __future__ import annotations
 
 import glob
-import math
 import re
-import warnings
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-from pymatgen.analysis.bond_valence import BVAnalyzer
+import numpy as np
 from pymatgen.analysis.structure_matcher import StructureMatcher
-from pymatgen.core.periodic_table import DummySpecies, Element, Species
+from pymatgen.core.periodic_table import Species
 from pymatgen.core.structure import Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from ionsieve.errors import InputError
 from ionsieve.workflows.documents.raw import MotherDocument, RejectedMother
 from ionsieve.workflows.planning.cif import CifEntry, read_cif
+from ionsieve.workflows.planning.cif_layout import overlap_problem
+from ionsieve.workflows.planning.oxidation import ChargeError, charge, decorate
 from ionsieve.workflows.settings.schema import Screening, ScreeningFile
 
-#: Net charge per ion that rounded partial occupancies may leave, e.
-_CHARGE_TOLERANCE = 0.01
 #: Tolerance of the space group, Angstrom; files give four digits of a coordinate.
 _SYMMETRY_TOLERANCE = 0.01
 
 
 class _RejectedError(Exception):
     """A structure was read but is not used; the message is the reason."""
-
-
-@dataclass(frozen=True)
-class _Decorated:
-    structure: Structure
-    source: Literal["file", "guessed"]
 
 
 def read_mothers(screening: ScreeningFile) -> tuple[list[MotherDocument], list[RejectedMother]]:
@@ -63,9 +54,14 @@ def read_mothers(screening: ScreeningFile) -> tuple[list[MotherDocument], list[R
     mothers: list[MotherDocument] = []
     rejected: list[RejectedMother] = []
     for path in _files(screening):
-        entries = read_cif(path)
+        source = _relative(path, screening.root)
+        try:
+            entries = read_cif(path, screening.mothers.symmetry_tolerance)
+        except InputError as error:
+            reason = str(error).removeprefix(f"{path}: ")
+            rejected.append(RejectedMother(source_file=source, reason=reason))
+            continue
         for entry in entries:
-            source = _relative(path, screening.root)
             try:
                 mother = _accept(entry, screening, mobile, source, len(entries) > 1)
                 mother.mother_id = _unused(mother.mother_id, {m.mother_id for m in mothers})
@@ -117,11 +113,6 @@ def parse_species(text: str, where: str) -> Species:
     return species
 
 
-def charge(species: Species | Element | DummySpecies) -> float:
-    """Return the charge of a species in e; 0 if it has none."""
-    return float(getattr(species, "oxi_state", None) or 0)
-
-
 def _files(screening: ScreeningFile) -> list[Path]:
     paths: list[Path] = []
     for pattern in screening.mothers.files:
@@ -160,7 +151,15 @@ def _accept(
         raise _RejectedError(f"{len(elements)} elements, wanted {fewest} to {most}")
     if not structure.is_ordered and not settings.allow_disorder:
         raise _RejectedError("partially occupied sites; set mothers.allow_disorder to keep it")
-    decorated = _decorate(_primitive(structure))
+    given = _given_charges(settings.charges, source, entry.block)
+    try:
+        # Charges first: they may tell sites of one element apart by the file's labels.
+        decorated = decorate(structure, given)
+    except (ChargeError, InputError) as error:
+        raise _RejectedError(str(error)) from error
+    if problem := overlap_problem(structure):
+        raise _RejectedError(problem)
+    decorated = replace(decorated, structure=_primitive(decorated.structure))
     species = {str(s): s for s in decorated.structure.composition}
     if str(mobile) not in species:
         found = ", ".join(s for s in species if species[s].symbol == mobile.symbol)
@@ -184,52 +183,43 @@ def _accept(
         source_file=source,
         source_block=entry.block,
         database_code=entry.database_code,
+        notes=[*entry.notes, decorated.note] if decorated.note else list(entry.notes),
     )
 
 
-def _decorate(structure: Structure) -> _Decorated:
-    """Return the structure with whole oxidation states that add up to zero.
-
-    Those of the file are used as they are; otherwise bond valences decide (site by site), and
-    where they can't, the most common whole states that make the formula neutral.
-    """
-    if all(isinstance(species, Species) for species in structure.composition):
-        _check_states(structure, "the oxidation states in the file")
-        return _Decorated(structure, "file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            guessed = BVAnalyzer().get_oxi_state_decorated_structure(structure)
-        _check_states(guessed, "the states guessed from bond valences")
-    except (ValueError, _RejectedError):
-        guesses = structure.composition.element_composition.oxi_state_guesses()
-        if not guesses:
-            raise _RejectedError(
-                "no oxidation states make it neutral; write them into the CIF "
-                "(_atom_type_oxidation_number)"
-            ) from None
-        guessed = structure.copy()
-        guessed.add_oxidation_state_by_element(guesses[0])
-        _check_states(guessed, "the states guessed from the formula")
-    return _Decorated(guessed, "guessed")
-
-
-def _check_states(structure: Structure, which: str) -> None:
-    for species in structure.composition:
-        if not charge(species).is_integer():
-            raise _RejectedError(
-                f"{which} give {species.symbol} an average of {charge(species):g}, which is no "
-                "ion; write whole ones into the CIF, site by site"
-            )
-    total = math.fsum(n * charge(s) for s, n in structure.composition.items())
-    if abs(total) > _CHARGE_TOLERANCE * structure.composition.num_atoms:
-        raise _RejectedError(f"{which} add up to {total:+g} e per cell, not 0; correct the CIF")
+def _given_charges(charges: dict[str, list[str]], source: str, block: str) -> list[str]:
+    """Return what the config says of a file's charges, by its name, stem or data block."""
+    names = (block, Path(source).name, Path(source).stem)
+    return next((charges[name] for name in names if name in charges), [])
 
 
 def _primitive(structure: Structure) -> Structure:
-    """Return the primitive cell of a centred lattice: it allows supercells nearer to a cube."""
-    primitive = SpacegroupAnalyzer(structure, symprec=_SYMMETRY_TOLERANCE).find_primitive()
-    return structure if primitive is None or len(primitive) >= len(structure) else primitive
+    """Return the primitive cell of a centred lattice: it allows supercells nearer to a cube.
+
+    The sites keep the labels of the file.
+    """
+    analyzer = SpacegroupAnalyzer(structure, symprec=_SYMMETRY_TOLERANCE)
+    try:
+        primitive = analyzer.find_primitive()
+        dataset = analyzer.get_symmetry_dataset()
+    except Exception as error:  # spglib's own errors have no common public base
+        raise _RejectedError(
+            f"no space group is found within {_SYMMETRY_TOLERANCE} A ({error}): check for "
+            "overlapping sites"
+        ) from error
+    if primitive is None or dataset is None or len(primitive) >= len(structure):
+        return structure
+    # Sites of the primitive cell are sites of the standard cell, which spglib maps to the file's.
+    standard = np.asarray(dataset.std_positions)
+    to_primitive = np.asarray(dataset.std_mapping_to_primitive)
+    origin = {int(p): i for i, p in reversed(list(enumerate(dataset.mapping_to_primitive)))}
+    inverse = np.linalg.inv(dataset.std_lattice)
+    for site in primitive:
+        delta = standard - site.coords @ inverse
+        delta -= np.round(delta)
+        nearest = int(np.linalg.norm(delta @ dataset.std_lattice, axis=1).argmin())
+        site.label = structure[origin[int(to_primitive[nearest])]].label
+    return primitive
 
 
 def _space_group(structure: Structure) -> str:

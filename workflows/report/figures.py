@@ -12,7 +12,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from ionsieve.workflows.results.correlation import measured_pairs
+from ionsieve.workflows.results.correlation import is_measured_run, measured_pairs
 from ionsieve.workflows.results.counts import StageCount
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def funnel_figure(
     Parameters
     ----------
     counts
-        From :func:`ionsieve.workflows.results.counts.funnel_counts`.
+        From :meth:`ionsieve.workflows.results.handle.Results.counts`.
     n_mothers, n_rejected
         Mothers screened, and structures rejected before.
     log10_arrangements
@@ -191,22 +191,29 @@ def correlation_figure(conductors: Documents, min_sigma_s_cm: float) -> Axes:
 
 
 def hull_figure(conductors: Documents, max_e_hull_ev_atom: float, min_sigma_s_cm: float) -> Axes:
-    """Draw conductivity against distance to the hull; open symbols have a short run only."""
+    """Draw measured conductivity against distance to the hull; open symbols: a short run only."""
     axes = new_axes(5.2, 4.6)
-    shown = [d for d in conductors if _best_sigma(d) > 0.0]
-    for colour, marker, mother, own in _by_mother(shown):
-        for is_long in (True, False):
-            part = [d for d in own if (d.get("sigma_long_s_cm") is not None) == is_long]
-            axes.plot(
+    shown = [(d, best) for d in conductors if (best := _measured_sigma(d))]
+    for colour, marker, mother, own in _by_mother([document for document, _ in shown]):
+        named = False
+        for run in ("long", "short"):
+            part = [d for d in own if _measured_sigma(d) == (run, d[f"sigma_{run}_s_cm"])]
+            if not part:
+                continue
+            axes.errorbar(
                 [1e3 * d["e_hull_ev_atom"] for d in part],
-                [_best_sigma(d) for d in part],
-                marker,
+                [d[f"sigma_{run}_s_cm"] for d in part],
+                xerr=[4.0 if d["e_hull_is_lower_bound"] else 0.0 for d in part],
+                xlolims=[bool(d["e_hull_is_lower_bound"]) for d in part],
+                fmt=marker,
                 color=colour,
-                markerfacecolor=colour if is_long else "white",
+                markerfacecolor=colour if run == "long" else "white",
                 markersize=6,
+                elinewidth=0.8,
                 alpha=0.85,
-                label=mother if part and (is_long or not _any_long(own)) else None,
+                label=None if named else mother,
             )
+            named = True
     axes.set_yscale("log")
     axes.axvline(1e3 * max_e_hull_ev_atom, color=_MUTED, linestyle=":", linewidth=1)
     axes.axhline(min_sigma_s_cm, color=_MUTED, linestyle=":", linewidth=1)
@@ -244,13 +251,12 @@ def displacement_figure(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> Axes:
     return axes
 
 
-def _best_sigma(document: Mapping[str, Any]) -> float:
-    long = document.get("sigma_long_s_cm")
-    return (document.get("sigma_short_s_cm") if long is None else long) or 0.0
-
-
-def _any_long(documents: Documents) -> bool:
-    return any(document.get("sigma_long_s_cm") is not None for document in documents)
+def _measured_sigma(document: Mapping[str, Any]) -> tuple[str, float] | None:
+    """Return the best run that is a measurement, and its conductivity."""
+    for run in ("long", "short"):
+        if is_measured_run(document, run):
+            return run, document[f"sigma_{run}_s_cm"]
+    return None
 
 
 def _by_mother(documents: Documents) -> list[tuple[str, str, str, Documents]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,9 +28,11 @@ from ionsieve.workflows.report.figures import (
 )
 from ionsieve.workflows.report.runs import StoredRun, pictures, read_runs
 from ionsieve.workflows.results.changes import SettingChange
-from ionsieve.workflows.results.correlation import correlate, measured_pairs
+from ionsieve.workflows.results.collections import collection_model
+from ionsieve.workflows.results.correlation import correlate, is_measured_run, measured_pairs
 from ionsieve.workflows.results.counts import StageCount
 from ionsieve.workflows.results.handle import Results
+from ionsieve.workflows.results.presentation import format_value, interval_words, reading
 from ionsieve.workflows.settings.schema import ScreeningFile
 from ionsieve.workflows.store.opening import store_name
 
@@ -49,6 +51,7 @@ class Contents:
     screening: ScreeningFile
     mothers: list[dict[str, Any]]
     compositions: list[dict[str, Any]]
+    materials: list[dict[str, Any]]
     conductors: list[dict[str, Any]]
     phases: list[dict[str, Any]]
     counts: list[StageCount]
@@ -72,8 +75,13 @@ class Contents:
 
     @property
     def engines(self) -> list[str]:
-        """The backends that made what is shown."""
-        found = {s["backend"] for d in self.conductors for s in d["provenance"].values()}
+        """The backends that made what is shown; a ranking needs none, and serves any."""
+        found = {
+            source["backend"]
+            for document in (*self.phases, *self.materials, *self.conductors)
+            for stage, source in document["provenance"].items()
+            if stage != "rank"
+        }
         return sorted(found - {""})
 
     @property
@@ -88,11 +96,12 @@ class Contents:
 
 def read_contents(results: Results) -> Contents:
     """Read what the report shows."""
-    conductors = results.find(sort="-sigma_long_s_cm,-sigma_short_s_cm,e_hull_ev_atom").rows
+    conductors = _best_first(results.find(sort="e_hull_ev_atom").rows)
     return Contents(
         screening=results.screening,
         mothers=results.find("mothers", sort="mother_id").rows,
         compositions=results.find("compositions", columns=_COMPOSITION_COLUMNS).rows,
+        materials=results.find("materials", columns=["composition_id", "provenance"]).rows,
         conductors=conductors,
         phases=results.find("phases", sort="phase_id").rows,
         counts=results.counts(),
@@ -105,6 +114,18 @@ _COMPOSITION_COLUMNS = (
     *("composition_id", "mother_id", "formula", "host_formula", "state", "stage_reached"),
     *("reason", "failure", "log10_n_arrangements"),
 )
+
+
+def _best_first(conductors: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return measurements of the long run, then of the short one, then the rest; falling."""
+
+    def order(document: Document) -> tuple[int, float]:
+        for rank, run in enumerate(("long", "short")):
+            if is_measured_run(document, run):
+                return rank, -document[f"sigma_{run}_s_cm"]
+        return 2, 0.0
+
+    return sorted(conductors, key=order)
 
 
 def write_report(results: Results, path: str | Path) -> Path:
@@ -138,8 +159,8 @@ def render(results: Contents) -> str:
     environment.filters.update(
         chemical=chemical,
         significant=significant,
-        milli=lambda value: significant(None if value is None else 1e3 * value),
-        mev=lambda value: "–" if value is None else f"{1e3 * value:.0f}",
+        mev=mev,
+        quantity=quantity,
     )
     template = environment.get_template("report.html.j2")
     return template.render(
@@ -163,6 +184,39 @@ def render(results: Contents) -> str:
         figures=_figures(results),
         runs=[(run, pictures(run)) for run in results.runs],
     )
+
+
+def mev(value: float | None) -> str:
+    """Return an energy in eV as whole meV."""
+    return "–" if value is None else format_value(1e3 * value, ".0f")
+
+
+_NUMBERS: dict[str, Callable[[float], str]] = {
+    "mS/cm": lambda value: significant(1e3 * value),
+    "meV": mev,
+    "": lambda value: significant(value),
+}
+
+
+def quantity(document: Document, name: str, unit: str = "") -> Markup:
+    """Return a field of a conductor with its interval, as a bound, or with its verdict.
+
+    The rule of :mod:`ionsieve.workflows.results.presentation`, for the page.
+    """
+    number = _NUMBERS[unit]
+    found = reading(document, collection_model("conductors"), name)
+    if found.kind == "none":
+        return Markup("–")
+    if found.kind in ("upper_bound", "lower_bound"):
+        sign = "<" if found.kind == "upper_bound" else "≥"
+        return Markup("{} {}").format(sign, "∞" if found.value is None else number(found.value))
+    parts = [escape(number(found.value))]
+    small = Markup('<span class="interval{}">{}</span>')
+    if words := interval_words(found, number):
+        parts.append(small.format("", words))
+    if found.kind == "unsound":
+        parts.append(small.format(" reason", ", ".join(found.verdicts).replace("_", " ")))
+    return Markup(" ").join(parts)
 
 
 def chemical(formula: str) -> Markup:
@@ -202,7 +256,7 @@ def _figures(results: Contents) -> dict[str, str]:
         figures["correlation"] = svg_uri(
             correlation_figure(results.conductors, long.min_sigma_s_cm)
         )
-    if any((d["sigma_short_s_cm"] or 0.0) > 0.0 for d in results.conductors):
+    if any(is_measured_run(d, run) for d in results.conductors for run in ("short", "long")):
         figures["hull"] = svg_uri(
             hull_figure(
                 results.conductors,
@@ -234,17 +288,15 @@ def _temperatures(conductors: Iterable[Document]) -> str:
 
 
 def _left_out(conductors: Iterable[Document]) -> int:
-    """Return how many compositions with both runs are no pair: upper bounds."""
+    """Return how many compositions with both runs are no pair: bounds, unsound runs."""
     both = [d for d in conductors if d["verdict_short"] and d["verdict_long"]]
     return len(both) - len(measured_pairs(both))
 
 
 def _near_misses(conductors: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what came closest, for when nothing has passed."""
-    tried = [d for d in conductors if not d["passed"] and d["sigma_short_s_cm"] is not None]
-    return sorted(tried, key=lambda d: -(d["sigma_long_s_cm"] or d["sigma_short_s_cm"]))[
-        :_NEAR_MISSES
-    ]
+    """Return what came closest, for when nothing has passed; the conductors are best first."""
+    tried = [d for d in conductors if not d["passed"] and d["verdict_short"] is not None]
+    return tried[:_NEAR_MISSES]
 
 
 def _settings_text(screening: ScreeningFile) -> str:

@@ -9,10 +9,18 @@ from typing import Any
 from jobflow import JobStore
 
 from ionsieve.workflows.documents.raw import ScreeningDocument
-from ionsieve.workflows.settings.schema import ScreeningFile
+from ionsieve.workflows.settings.backend_section import backend_class
+from ionsieve.workflows.settings.roles import Role, leaves, role_of
+from ionsieve.workflows.settings.schema import Screening, ScreeningFile
 
-#: How and where the work is done changes no result.
-_WITHOUT_RESULT = ("compute", "name")
+#: What has to happen before results are those of the new value.
+_EFFECTS: dict[Role, str] = {
+    "computes": "computed anew by the next run",
+    "analyses": "analysed anew by the next run",
+    "extends": "continued or added to by the next run",
+    "judges": "already judged by the new value",
+    "plans": "other compositions may be asked for",
+}
 
 
 @dataclass(frozen=True)
@@ -25,15 +33,19 @@ class SettingChange:
         Where it stands in screening.yaml.
     was, now
         Value of the last run, and of the file.
+    effect
+        What it means for the results, in words.
     """
 
     name: str
     was: Any
     now: Any
+    effect: str = ""
 
     def __str__(self) -> str:
         """Return the change in words."""
-        return f"{self.name}: {self.was} when last run, {self.now} now"
+        words = f"{self.name}: {self.was} when last run, {self.now} now"
+        return f"{words} ({self.effect})" if self.effect else words
 
 
 @dataclass(frozen=True)
@@ -83,11 +95,25 @@ def changes_since_run(screening: ScreeningFile, job_store: JobStore) -> list[Set
 def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[SettingChange]:
     """Return the settings that differ between two, by name."""
     one, two = dict(_flat(was)), dict(_flat(now))
+    roles = _roles(now["backend"]["name"])
     return [
-        SettingChange(name, one.get(name), two.get(name))
+        SettingChange(name, one.get(name), two.get(name), _EFFECTS.get(role, ""))
         for name in sorted({*one, *two})
-        if one.get(name) != two.get(name) and name.split(".")[0] not in _WITHOUT_RESULT
+        # How and where the work is done changes no result.
+        if one.get(name) != two.get(name) and (role := _role(name, roles)) != "runs"
     ]
+
+
+def _roles(backend: str) -> dict[str, Role | None]:
+    found = [*leaves(Screening), *leaves(backend_class(backend).Settings, "backend.")]
+    return {path: role_of(model, name) for path, model, name in found}
+
+
+def _role(name: str, roles: Mapping[str, Role | None]) -> Role:
+    """Return the role of a setting; parts of lists and other backends' settings compute."""
+    parts = name.split(".")
+    paths = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
+    return next((role for path in paths if (role := roles.get(path))), "computes")
 
 
 def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

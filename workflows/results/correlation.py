@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from ionsieve.workflows.results.collections import collection_model
+from ionsieve.workflows.results.presentation import is_measured
+
 #: Fewest compositions for which an interval exists.
 _FEWEST = 4
 _Z95 = 1.959963984540054
@@ -27,16 +30,19 @@ class Correlation:
 
 
 def measured_pairs(conductors: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the compositions with an estimate, not only an upper bound, from both runs."""
+    """Return the compositions with a measurement from both runs: no bounds, nothing unsound."""
     return [
         document
         for document in conductors
-        if all(
-            (document.get(f"sigma_{run}_s_cm") or 0.0) > 0.0
-            and document.get(f"verdict_{run}") != "upper_bound"
-            for run in ("short", "long")
-        )
+        if all(is_measured_run(document, run) for run in ("short", "long"))
     ]
+
+
+def is_measured_run(conductor: Mapping[str, Any], run: str) -> bool:
+    """Return whether the conductivity of a composition's short or long run is a measurement."""
+    name = f"sigma_{run}_s_cm"
+    model = collection_model("conductors")
+    return (conductor.get(name) or 0.0) > 0.0 and is_measured(conductor, model, name)
 
 
 def correlate(conductors: Iterable[Mapping[str, Any]]) -> Correlation | None:

@@ -53,8 +53,9 @@ def parse_where(text: str, model: type[BaseModel], *, bounds: bool = True) -> Fi
     model
         Schema of the collection: which fields there are, and of which type.
     bounds
-        Compare bounds and values of undecided runs too. Without, a comparison of a quantity holds
-        only where it is a measurement, and so does its negation.
+        Compare bounds and values of undecided runs too. Without, neither a comparison of a quantity
+        nor its negation holds where the quantity is no measurement; only ``== None`` and
+        ``!= None`` ask for the field itself.
 
     Raises
     ------
@@ -127,6 +128,12 @@ def _guards(model: type[BaseModel]) -> dict[str, Filter]:
         conditions += [{field: {"$in": list(values)}} for field, values in measured.items()]
         if conditions:
             found[name] = conditions[0] if len(conditions) == 1 else {"$and": conditions}
+        if extra.get("interval") and measured:
+            # The ends of an upper bound's interval are what is known of it.
+            known: list[Filter] = [
+                {field: {"$in": [*values, "upper_bound"]}} for field, values in measured.items()
+            ]
+            found[f"{name}_lo"] = found[f"{name}_hi"] = {"$and": known}
     return found
 
 
@@ -138,34 +145,37 @@ class _Translator:
         self._fields = fields
         self._guards = guards
 
-    def condition(self, node: ast.expr) -> Filter:
-        """Return the filter of a node that is true or false."""
+    def condition(self, node: ast.expr, negated: bool = False) -> Filter:
+        """Return the filter of a node that is true or false, or of its negation.
+
+        A negation is carried down to the comparisons, where it keeps their guards.
+        """
         if isinstance(node, ast.BoolOp):
-            name = "$and" if isinstance(node.op, ast.And) else "$or"
-            return {name: [self.condition(value) for value in node.values]}
+            name = "$and" if isinstance(node.op, ast.And) is not negated else "$or"
+            return {name: [self.condition(value, negated) for value in node.values]}
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            return self._guarded({"$nor": [self.condition(node.operand)]}, node.operand)
+            return self.condition(node.operand, not negated)
         if isinstance(node, ast.Compare):
-            return self._chain(node)
+            return self._chain(node, negated)
         if isinstance(node, ast.Name):
-            return {self._field(node, "flag", "stand alone"): True}
+            found: Filter = {self._field(node, "flag", "stand alone"): True}
+            return {"$nor": [found]} if negated else found
         raise self._not_understood(node)
 
-    def _chain(self, node: ast.Compare) -> Filter:
+    def _chain(self, node: ast.Compare, negated: bool) -> Filter:
         operands = [node.left, *node.comparators]
-        links: list[Filter] = [
-            self._comparison(left, op, right)
-            for left, op, right in zip(operands, node.ops, operands[1:], strict=False)
-        ]
-        found = links[0] if len(links) == 1 else {"$and": links}
-        asks_for_none = any(isinstance(o, ast.Constant) and o.value is None for o in operands)
-        return found if asks_for_none else self._guarded(found, node)
+        links = []
+        for left, op, right in zip(operands, node.ops, operands[1:], strict=False):
+            found = self._comparison(left, op, right)
+            links.append(self._guarded({"$nor": [found]} if negated else found, left, right))
+        return links[0] if len(links) == 1 else {"$or" if negated else "$and": links}
 
-    def _guarded(self, found: Filter, node: ast.expr) -> Filter:
-        """Add that the quantities that a condition names are measurements."""
-        names = dict.fromkeys(part.id for part in ast.walk(node) if isinstance(part, ast.Name))
-        guards = [self._guards[name] for name in names if name in self._guards]
-        return {"$and": [found, *guards]} if guards else found
+    def _guarded(self, found: Filter, left: ast.expr, right: ast.expr) -> Filter:
+        """Add that the quantity that a comparison names is a measurement."""
+        if any(isinstance(side, ast.Constant) and side.value is None for side in (left, right)):
+            return found
+        name = left.id if isinstance(left, ast.Name) else getattr(right, "id", "")
+        return {"$and": [found, self._guards[name]]} if name in self._guards else found
 
     def _comparison(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Filter:
         if type(op).__name__ in ("In", "NotIn"):  # codespell:ignore

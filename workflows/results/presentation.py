@@ -7,8 +7,9 @@ its verdict.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
@@ -22,6 +23,64 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 
+Kind = Literal["none", "value", "measured", "lower_bound", "upper_bound", "unsound"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a field of a row says.
+
+    Attributes
+    ----------
+    kind
+        ``none``: no value; ``value``: no quantity with a verdict, or a sound one without an
+        interval; ``measured``: a measurement with its interval; ``lower_bound``; ``upper_bound``;
+        ``unsound``: of a run that broke or was too short to tell.
+    value
+        The bound's, of a bound; None: not known.
+    ends
+        Of the 95 % interval; None: infinite, or not known if both are.
+    verdicts
+        That it rests on.
+    """
+
+    kind: Kind
+    value: Any = None
+    ends: tuple[float | None, float | None] | None = None
+    verdicts: tuple[str, ...] = ()
+
+
+def reading(row: Row, model: type[BaseModel], name: str) -> Reading:
+    """Return what a field of a row says.
+
+    Parameters
+    ----------
+    row
+        A document, with the companions of the field (see `companions`).
+    """
+    value, about = row.get(name), _about(model, name)
+    verdicts = tuple(str(row[v]) for v in about.get("measured_if", {}) if row.get(v))
+    ends = (row.get(f"{name}_lo"), row.get(f"{name}_hi")) if about.get("interval") else None
+    if ends and "upper_bound" in verdicts:
+        return Reading("upper_bound", ends[1], ends, verdicts)
+    if value is None:
+        return Reading("none")
+    if not is_measured(row, model, name):
+        kind: Kind = "lower_bound" if row.get(about.get("bound", "")) else "unsound"
+        return Reading(kind, value, ends, verdicts)
+    return Reading("measured" if ends else "value", value, ends, verdicts)
+
+
+def interval_words(reading: Reading, number: Callable[[float], str]) -> str:
+    """Return the 95 % interval in words; empty where there is none."""
+    if reading.ends is None:
+        return ""
+    low, high = reading.ends
+    if low is None and high is None:
+        return "interval unknown"
+    return f"{'-∞' if low is None else number(low)} to {'∞' if high is None else number(high)}"
+
+
 def shown(row: Row, model: type[BaseModel], name: str) -> str:
     """Return a field of a row as people read it.
 
@@ -30,21 +89,18 @@ def shown(row: Row, model: type[BaseModel], name: str) -> str:
     row
         A document, with the companions of the field (see `companions`).
     """
-    value, form = row.get(name), printed_as(model, name)[2]
-    about = _about(model, name)
-    if value is None and "upper_bound" not in _verdicts(row, about):
-        return "-"
-    if bound := about.get("bound"):
-        return f"≥ {format_value(value, form)}" if row.get(bound) else format_value(value, form)
-    if not about.get("interval"):
-        return format_value(value, form)
-    low, high = row.get(f"{name}_lo"), row.get(f"{name}_hi")
-    verdicts = _verdicts(row, about)
-    if "upper_bound" in verdicts:
-        return f"< {format_value(high, form)}" if high is not None else "-"
-    ends = f"{format_value(low, form)} to {'∞' if high is None else format_value(high, form)}"
-    text = f"{format_value(value, form)} ({ends})"
-    return text if is_measured(row, model, name) else f"[{text}: {', '.join(verdicts)}]"
+    form = printed_as(model, name)[2]
+    found = reading(row, model, name)
+    text = format_value(found.value, form)
+    if found.kind == "upper_bound":
+        return f"< {text}" if found.value is not None else "< ∞"
+    if found.kind == "lower_bound":
+        return f"≥ {text}"
+    if words := interval_words(found, lambda value: format_value(value, form)):
+        text = f"{text} ({words})"
+    if found.kind == "unsound":
+        return f"[{text}: {', '.join(found.verdicts) or 'no verdict'}]"
+    return text
 
 
 def is_measured(row: Row, model: type[BaseModel], name: str) -> bool:
@@ -73,10 +129,6 @@ def companions(model: type[BaseModel], names: Iterable[str]) -> list[str]:
 def _about(model: type[BaseModel], name: str) -> dict[str, Any]:
     extra = model.model_fields[name].json_schema_extra
     return dict(extra) if isinstance(extra, dict) else {}
-
-
-def _verdicts(row: Row, about: Mapping[str, Any]) -> list[str]:
-    return [str(row[name]) for name in about.get("measured_if", {}) if row.get(name)]
 
 
 def result_table(
@@ -121,8 +173,8 @@ def result_table(
     for name in names:
         heading, unit, form = printed_as(model, name)
         justify = "right" if form or name in numbers else "left"
-        shown_heading = Text.assemble(heading, "\n", (unit, "dim")) if unit else Text(heading)
-        table.add_column(shown_heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+        words = Text.assemble(heading, "\n", (unit, "dim")) if unit else Text(heading)
+        table.add_column(words, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for row in rows:
         # Text, not markup: a cell may hold brackets.
         table.add_row(*(Text(shown(row, model, name)) for name in names))

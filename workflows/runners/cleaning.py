@@ -31,7 +31,10 @@ class Removable:
 
 
 def removable_folders(screening: ScreeningFile, results: Results) -> Removable:
-    """Return the folders of completed flows of this machine's queue whose documents are stored."""
+    """Return the folders of completed flows of this machine's queue whose documents are stored.
+
+    Flows of other settings and screenings count too, if the store has what they made.
+    """
     path = queue_path(screening)
     if not path.exists():
         return Removable((), 0)
@@ -40,10 +43,17 @@ def removable_folders(screening: ScreeningFile, results: Results) -> Removable:
         flows = queue.flows()
     finally:
         queue.close()
-    lost = {status.key for status in results.funnel.lost(flows)}
-    done = [flow for flow in flows if flow.state == "completed" and flow.key not in lost]
-    folders = [Path(name) for flow in done for name in flow.run_dirs]
-    present = tuple(folder for folder in folders if folder.is_dir())
+    funnel = results.funnel
+    lost = {status.key for status in funnel.lost(flows)}
+    known = funnel.keys() - lost
+    done = [
+        flow
+        for flow in flows
+        if flow.state == "completed" and (flow.key in known or funnel.records.holds(flow.key))
+    ]
+    folders = {Path(name): None for flow in done for name in flow.run_dirs}
+    # Never anything outside of the work folder.
+    present = tuple(f for f in folders if f.is_dir() and f.is_relative_to(path.parent))
     return Removable(present, sum(_size(folder) for folder in present))
 
 

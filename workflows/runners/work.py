@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ionsieve.workflows.documents.flows import FlowStatus
 from ionsieve.workflows.results.handle import Results
+from ionsieve.workflows.runners.local.lock import is_driven
 from ionsieve.workflows.runners.local.queue import JobQueue
 from ionsieve.workflows.settings.schema import ScreeningFile
 from ionsieve.workflows.store.opening import store_name
@@ -41,9 +43,13 @@ def _local_flows(screening: ScreeningFile) -> list[FlowStatus]:
         return []
     queue = JobQueue(path)
     try:
-        return queue.flows()
+        flows = queue.flows()
     finally:
         queue.close()
+    if is_driven(path):
+        return flows
+    # A run that was killed left them behind: they wait for the next one.
+    return [replace(f, state="waiting") if f.state == "running" else f for f in flows]
 
 
 def _submitted_flows(screening: ScreeningFile) -> list[FlowStatus]:

@@ -93,18 +93,23 @@ def _error(place: tuple[int | str, ...], value: Any, kind: str, message: str) ->
     return InitErrorDetails(type=text, loc=place, input=value)
 
 
-def _with_known_keys(
+def _unknown_keys(
     error: ValidationError, name: str, settings: type[BackendSection]
-) -> ValidationError:
-    """Return the errors of a section with the known keys in those of unknown ones."""
-    details = []
-    for found in error.errors():
-        message = found["msg"]
-        if found["type"] == "extra_forbidden" and len(found["loc"]) == 1:
-            hint = _suggestion(str(found["loc"][0]), list(settings.model_fields), "known keys")
-            message = f"unknown key of the backend '{name}'; {hint}"
-        details.append(_error(found["loc"], found["input"], "backend_setting", message))
-    return ValidationError.from_exception_data("backend", details)
+) -> ValidationError | None:
+    """Return the errors about keys that the section doesn't have, with those that it has."""
+    known = list(settings.model_fields)
+    details = [
+        _error(
+            found["loc"],
+            found["input"],
+            "backend_key",
+            f"unknown key of the backend '{name}'; "
+            + _suggestion(str(found["loc"][0]), known, "known keys"),
+        )
+        for found in error.errors()
+        if found["type"] == "extra_forbidden" and len(found["loc"]) == 1
+    ]
+    return ValidationError.from_exception_data("backend", details) if details else None
 
 
 def read_backend_section(value: Any) -> Any:
@@ -138,7 +143,9 @@ def read_backend_section(value: Any) -> Any:
     try:
         return settings.model_validate(keys)
     except ValidationError as error:
-        raise _with_known_keys(error, name, settings) from error
+        if (unknown := _unknown_keys(error, name, settings)) is not None:
+            raise unknown from error
+        raise
 
 
 #: The field of the screening: dumped with all keys of the backend's own model.

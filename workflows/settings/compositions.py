@@ -38,6 +38,19 @@ class Mothers(Section):
     n_elements: tuple[_NElements, _NElements] = setting("plans", (2, 6), "fewest and most elements")
     allow_disorder: bool = setting("plans", False, "keep partially occupied mothers")
     merge_duplicates: bool = setting("plans", True, "drop structures equal to an earlier one")
+    symmetry_tolerance: float = setting(
+        "plans",
+        0.05,
+        "atoms this near to a symmetry element are moved onto it, Angstrom",
+        ge=0,
+        le=0.5,
+    )
+    charges: dict[str, list[str]] = setting(
+        "plans",
+        description="oxidation states by file or data block, where the file's are missing or "
+        "wrong, for example {LGPS.cif: [Li+, Ge4+, P5+, S2-]}; V1=V4+ is the state of one site",
+        default_factory=dict,
+    )
 
     @field_validator("n_elements")
     @classmethod

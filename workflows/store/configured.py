@@ -22,6 +22,8 @@ class ConfiguredJobStore(JobStore):
     ----------
     path
         The file, readable wherever a job runs.
+    read_only
+        Write nothing; lost when serialised, for jobs write.
 
     Raises
     ------
@@ -29,15 +31,19 @@ class ConfiguredJobStore(JobStore):
         The file can't be read or describes no job store with an additional store ``data``.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, read_only: bool = False) -> None:
         self.path = Path(path)
+        self._read_only = read_only
         described: Any = _read(self.path)
         # What jobflow writes, and the order in which results are read.
         described.docs_store.last_updated_field = "completed_at"
         described.docs_store.last_updated_type = DateTimeFormat.IsoFormat
         super().__init__(
-            described.docs_store,
-            additional_stores=described.additional_stores,
+            _as_ours(described.docs_store, ordered=True, read_only=read_only),
+            additional_stores={
+                name: _as_ours(store, ordered=False, read_only=read_only)
+                for name, store in described.additional_stores.items()
+            },
             save=described.save,
             load=described.load,
         )
@@ -67,7 +73,19 @@ class ConfiguredJobStore(JobStore):
         if "collection_name" not in described:
             kind = type(self.docs_store).__name__
             raise InputError(f"{self.path}: a {kind} has no further collections; use a MongoStore")
-        return type(self.docs_store)(**{**described, **fields, "collection_name": name})
+        store = type(self.docs_store)(**{**described, **fields, "collection_name": name})
+        return _as_ours(store, ordered=False, read_only=self._read_only)
+
+
+def _as_ours(store: Store, *, ordered: bool, read_only: bool) -> Store:
+    """Return a store that checks what it gives out, and may number what it is given."""
+    from ionsieve.workflows.store.mongo import as_checked
+    from ionsieve.workflows.store.sqlite.store import SQLiteStore
+
+    if not isinstance(store, SQLiteStore):
+        return as_checked(store, ordered=ordered)
+    store.stamped, store.read_only = ordered, read_only
+    return store
 
 
 def _read(path: Path) -> JobStore:

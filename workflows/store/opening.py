@@ -11,6 +11,7 @@ from maggma.core import Store
 from ionsieve.errors import InputError
 from ionsieve.workflows.settings.schema import ScreeningFile
 from ionsieve.workflows.store.configured import ConfiguredJobStore
+from ionsieve.workflows.store.errors import NothingStoredError
 
 #: Collections of the raw job outputs and of their large arrays.
 JOBS = "jobs"
@@ -20,43 +21,78 @@ _MONGO_SCHEMES = ("mongodb://", "mongodb+srv://")
 _MONGO_TIMEOUT_MS = 5000
 
 
-def open_job_store(screening: ScreeningFile, read_only: bool = False) -> JobStore:
+def open_job_store(screening: ScreeningFile, *, read_only: bool = False) -> JobStore:
     """Open the store of raw job outputs; large arrays go to its additional store ``data``.
+
+    Every output has a ``sequence``, a number that grows with each write, and ``stored_at``, the
+    time in UTC: "newest" is decided by the first (`NEWEST_FIRST`).
+
+    Parameters
+    ----------
+    screening
+        Names the store.
+    read_only
+        Write nothing, in the store and beside it; no permission to write is needed.
 
     Raises
     ------
+    NothingStoredError
+        ``read_only``, and there is no output yet.
     InputError
         The store can't be opened; the message says why and what to do.
     """
-    job_store = _job_store(screening)
+    job_store = _job_store(screening, read_only)
     blobs: Store = job_store.additional_stores["data"]  # type: ignore[has-type]
     _connect(job_store, screening)
+    if read_only:
+        if job_store.query_one({}, ["uuid"]) is None:
+            raise NothingStoredError.of(store_name(screening))
+        return job_store
     # None on the screening: few differ in it, and a planner might prefer it to the document.
     for field in ("document", "key", "composition_id"):
         job_store.ensure_index(f"metadata.{field}")
     # MongoDB doesn't index a store's key by itself.
     job_store.ensure_index("uuid")
+    job_store.ensure_index("sequence")
     blobs.ensure_index("blob_uuid")
     blobs.ensure_index("job_uuid")
     return job_store
 
 
-def open_collection(screening: ScreeningFile, name: str) -> Store:
+def open_collection(screening: ScreeningFile, name: str, *, read_only: bool = False) -> Store:
     """Open one of the built collections, for example ``conductors``.
+
+    Parameters
+    ----------
+    screening
+        Names the store.
+    name
+        Of the collection.
+    read_only
+        Write nothing, in the store and beside it; a collection that isn't there is empty.
 
     Raises
     ------
+    NothingStoredError
+        ``read_only``, and the store's file is missing or empty.
     InputError
         The store can't be opened; the message says why and what to do.
     """
     fields = _fields("document_id", "last_updated")
     if _is_file_of_stores(screening.store):
-        store = ConfiguredJobStore(screening.resolve(screening.store)).collection(name, fields)
+        path = screening.resolve(screening.store)
+        store = ConfiguredJobStore(path, read_only=read_only).collection(name, fields)
     else:
-        store = _store(screening, name, fields)
+        store = _store(screening, name, fields, read_only=read_only)
     _connect(store, screening)
-    store.ensure_index("screening")
+    if not read_only:
+        store.ensure_index("screening")
     return store
+
+
+#: Argument ``sort`` of a query for the job outputs written last. Those of 0.1.0-dev have no
+#: ``sequence`` and come last, by their time.
+NEWEST_FIRST: dict[str, int] = {"sequence": -1, "completed_at": -1}
 
 
 def store_name(screening: ScreeningFile) -> str:
@@ -78,12 +114,14 @@ def _is_file_of_stores(text: str) -> bool:
     return not _is_mongo(text) and text.endswith((".yaml", ".yml"))
 
 
-def _job_store(screening: ScreeningFile) -> JobStore:
+def _job_store(screening: ScreeningFile, read_only: bool) -> JobStore:
     """Return the store of raw job outputs, not yet connected."""
     if _is_file_of_stores(screening.store):
-        return ConfiguredJobStore(screening.resolve(screening.store))
-    documents = _store(screening, JOBS, _fields("uuid", "completed_at"))
-    blobs = _store(screening, BLOBS, _fields("blob_uuid", "last_updated"), is_blobs=True)
+        return ConfiguredJobStore(screening.resolve(screening.store), read_only=read_only)
+    documents = _store(screening, JOBS, _fields("uuid", "completed_at"), read_only=read_only)
+    blobs = _store(
+        screening, BLOBS, _fields("blob_uuid", "last_updated"), read_only=read_only, is_blobs=True
+    )
     return JobStore(documents, additional_stores={"data": blobs})
 
 
@@ -92,7 +130,12 @@ def _fields(key: str, stamp: str) -> dict[str, Any]:
 
 
 def _store(
-    screening: ScreeningFile, collection: str, fields: dict[str, Any], is_blobs: bool = False
+    screening: ScreeningFile,
+    collection: str,
+    fields: dict[str, Any],
+    *,
+    read_only: bool,
+    is_blobs: bool = False,
 ) -> Store:
     """Return one collection, not yet connected."""
     if _is_mongo(screening.store):
@@ -102,11 +145,17 @@ def _store(
         raise InputError(f"store {scheme}://...: unknown kind; give a file or mongodb://...")
     from ionsieve.workflows.store.sqlite.store import SQLiteStore
 
-    return SQLiteStore(screening.resolve(screening.store), collection, **fields)
+    path = screening.resolve(screening.store)
+    is_stamped = collection == JOBS
+    return SQLiteStore(path, collection, stamped=is_stamped, read_only=read_only, **fields)
 
 
 def _mongo_store(address: str, collection: str, is_blobs: bool, fields: dict[str, Any]) -> Store:
-    from maggma.stores import GridFSStore, MongoStore
+    from ionsieve.workflows.store.mongo import (
+        BytesGridFSStore,
+        CheckedMongoStore,
+        OrderedMongoStore,
+    )
 
     address, login = _without_password(address)
     database = address.partition("://")[2].partition("/")[2].partition("?")[0]
@@ -116,7 +165,9 @@ def _mongo_store(address: str, collection: str, is_blobs: bool, fields: dict[str
         )
     # User and password apart from the address: maggma logs the address as the store's name.
     options = {"serverSelectionTimeoutMS": _MONGO_TIMEOUT_MS, **login}
-    kind = GridFSStore if is_blobs else MongoStore
+    kind = BytesGridFSStore if is_blobs else CheckedMongoStore
+    if collection == JOBS:
+        kind = OrderedMongoStore
     return kind(database, collection, uri=address, mongoclient_kwargs=options, **fields)
 
 

@@ -8,17 +8,25 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from jobflow import Flow, JobStore, run_locally
+from emmet.core.vasp.calculation import PotcarSpec
+from jobflow import Flow, JobStore, job, run_locally
 from jobflow.core.reference import find_and_resolve_references
 from maggma.stores import MemoryStore
+from pymatgen.core import SETTINGS, Lattice, Structure
 from pymatgen.io.vasp import Incar, Kpoints, Oszicar
 
 from ionsieve.errors import InputError, IonSieveError
-from ionsieve.workflows.backends.mock_vasp.backend import SHORT_RUNS, MockVaspBackend
+from ionsieve.workflows.backends.mock_vasp.backend import (
+    CODE_VERSION,
+    SHORT_RUNS,
+    MockVaspBackend,
+)
 from ionsieve.workflows.backends.mock_vasp.faults import VARIABLE
+from ionsieve.workflows.backends.mock_vasp.force_field import ForceField
 from ionsieve.workflows.backends.protocol import Checkpoint, Limits, MDSpec
 from ionsieve.workflows.backends.registry import get_backend
 from ionsieve.workflows.backends.vasp.backend import VaspBackend
@@ -29,6 +37,8 @@ from ionsieve.workflows.settings.schema import Relax, Screening
 
 FAST = replace(SHORT_RUNS, custodian={"polling_time_step": 0.05, "monitor_freq": 4})
 ONCE = Relax(double_relax=False)
+#: Of the stand-in with the code version 1, eV/atom.
+PINNED_EV_ATOM = {"NaCl": -4.046916132169, "Li2S": 1.168606702345, "Na": -1.724671895390}
 
 
 @pytest.fixture
@@ -92,7 +102,7 @@ def test_double_relaxation_and_static(execute, salt):
     found = backend.energy_identity(execute.resolve(static.engine))
     assert found["engine"] == "ionsieve-mock-vasp 6.4.3"
     assert found["potentials"] == {"Na": "PAW_PBE Na_pv mock", "Cl": "PAW_PBE Cl mock"}
-    assert found["tags"]["GGA"].upper() == "PS"
+    assert found["tags"]["GGA"] == "PS"
     assert found["settings"] == backend.identity()
 
 
@@ -149,6 +159,27 @@ def test_run_goes_on_without_its_folder_as_with_it(execute, backend, salt):
     )
     assert np.array_equal(found.fractional, expected.fractional)
     assert execute.resolve(without_folder.end.structure) == second.structure
+
+
+@job
+def look_at(end: Checkpoint, spec: MDSpec):
+    """Do what the funnel's jobs do with a finished segment."""
+    backend = MockVaspBackend(execution=FAST)
+    return {"n_frames": backend.read_segment(end, spec).n_frames, "end": backend.keep(end)}
+
+
+def test_jobs_get_the_checkpoint_and_give_it_back_through_the_store(execute, backend, salt):
+    spec = MDSpec(temperature_k=300, timestep_fs=2, n_steps=6, frame_interval=2)
+    run = backend.md(spec, salt)
+    look = look_at(run.end, spec)
+    execute(run, SimpleNamespace(jobs=(look,)))
+    stored = execute.store.query_one({"uuid": look.uuid})["output"]
+    assert stored["n_frames"] == 3
+    fields = {key: value for key, value in stored["end"].items() if not key.startswith("@")}
+    end = Checkpoint(**fields)
+    assert end.is_stored
+    (document,) = execute(backend.md(spec, end))
+    assert document.state == "successful"
 
 
 def test_checkpoint_that_was_not_kept_is_refused(execute, backend, salt):
@@ -300,13 +331,13 @@ def test_missing_command_is_named_with_the_remedy():
         backend.check()
     with pytest.raises(InputError, match="vasp_gamma_cmd is empty"):
         VaspBackend(VaspSettings(vasp_cmd=sys.executable, vasp_gamma_cmd="")).check()
+    with pytest.raises(InputError, match="No closing quotation"):
+        VaspBackend(VaspSettings(vasp_cmd="srun 'vasp_std")).check()
 
 
 @pytest.mark.parametrize("folder", [None, "/nowhere/at/all"])
 def test_missing_potentials_are_named_with_the_remedy(monkeypatch, folder):
-    from ionsieve.workflows.backends.vasp import backend as vasp
-
-    monkeypatch.setitem(vasp.SETTINGS, "PMG_VASP_PSP_DIR", folder)
+    monkeypatch.setitem(SETTINGS, "PMG_VASP_PSP_DIR", folder)
     backend = VaspBackend(VaspSettings(vasp_cmd=sys.executable, vasp_gamma_cmd=sys.executable))
     with pytest.raises(InputError, match="PMG_VASP_PSP_DIR"):
         backend.check()
@@ -330,3 +361,77 @@ def test_real_vasp_keeps_walltime_and_overrides(salt):
     assert tags["RANDOM_SEED"] == [5, 0, 0]
     assert (tags["NBLOCK"], tags["NPAR"], tags["ALGO"]) == (5, 4, "VeryFast")
     assert "ML_OUTBLOCK" not in tags
+
+
+def test_identity_is_what_decides_an_energy_and_nothing_else():
+    plain = VaspBackend().identity()
+    same = VaspBackend(
+        VaspSettings(vasp_cmd="srun vasp", incar={"ncore": 4, "KPAR": 2, "LWAVE": True}),
+        limits=Limits(walltime_seconds=3600),
+    )
+    assert same.identity() == plain
+    others = [
+        VaspBackend(VaspSettings(incar={"ENCUT": 400})),
+        VaspBackend(VaspSettings(incar={"GGA": "PE"})),
+        VaspBackend(relax=ONCE),
+        MockVaspBackend(),
+    ]
+    identities = [plain, *(other.identity() for other in others)]
+    assert all(a != b for n, a in enumerate(identities) for b in identities[:n])
+    assert (plain["functional"], identities[2]["functional"]) == ("PBEsol", "PE")
+
+
+def test_identity_tells_what_atomate2_does(salt):
+    (job,) = VaspBackend().static(salt).jobs
+    generator = job.maker.input_set_generator
+    assert f"PAW {generator.user_potcar_functional}" == VaspBackend().identity()["potentials"]
+    assert generator.get_input_set(salt, potcar_spec=True).incar["GGA"].upper() == "PS"
+
+
+def test_energy_is_labelled_by_the_outputs():
+    backend = VaspBackend(VaspSettings(incar={"encut": 400}))
+    sodium = {"titel": "PAW_PBE Na_pv 19Sep2006", "hash": None, "summary_stats": None}
+    engine = {
+        "version": "6.3.0 ",
+        "potentials": [sodium, PotcarSpec(titel="PAW_PBE S 06Sep2000", hash="0123456789abcdef")],
+        "incar": {"ENCUT": 400, "GGA": "Ps", "NCORE": 4},
+    }
+    found = backend.energy_identity(engine)
+    assert found == {
+        "engine": "vasp 6.3.0",
+        "potentials": {
+            "Na": "PAW_PBE Na_pv 19Sep2006",
+            "S": "PAW_PBE S 06Sep2000 0123456789ab",
+        },
+        "tags": {"ENCUT": 400, "GGA": "PS"},
+        "settings": backend.identity(),
+    }
+    statistics = [{"stats": {"header": {"MEAN": mean}}} for mean in (1.0, 2.0)]
+    one, two = (
+        backend.energy_identity({**engine, "potentials": [{**sodium, "summary_stats": values}]})
+        for values in statistics
+    )
+    assert one["potentials"]["Na"] != two["potentials"]["Na"]
+    with pytest.raises(IonSieveError, match="don't tell VASP's version"):
+        backend.energy_identity({**engine, "version": None})
+
+
+def test_stand_in_with_other_energies_has_another_version():
+    """If this fails after a change of the stand-in, raise CODE_VERSION and pin the new energies."""
+    crystals = {
+        "NaCl": Structure.from_spacegroup(
+            "Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+        ),
+        "Li2S": Structure.from_spacegroup(
+            "Fm-3m", Lattice.cubic(5.7), ["S", "Li"], [[0, 0, 0], [0.25, 0.25, 0.25]]
+        ),
+        "Na": Structure.from_spacegroup("Im-3m", Lattice.cubic(4.2), ["Na"], [[0, 0, 0]]),
+    }
+    energies = {
+        name: ForceField([site.specie.symbol for site in crystal])
+        .evaluate(crystal.frac_coords, crystal.lattice.matrix)
+        .energy_ev
+        / len(crystal)
+        for name, crystal in crystals.items()
+    }
+    assert (CODE_VERSION, energies) == (1, pytest.approx(PINNED_EV_ATOM, abs=1e-6))

@@ -260,8 +260,8 @@ def test_what_only_yaml_1_1_takes_for_a_number(tmp_path, text):
 
 INCAR = [
     ({"ENCUTT": 500}, "ENCUTT' is unknown to pymatgen; did you mean ENCUT?"),
-    ({"nsw": 5}, "NSW can't be overridden"),
-    ({"encut": 500, "ENCUT": 400}, "ENCUT is given twice"),
+    ({"encut": 500}, "write it as ENCUT"),
+    ({"nsw": 5}, "write it as NSW"),
     ({"QWXYZV": 1}, "is unknown to pymatgen; see VASP's list of tags"),
     ({"NSW": 5}, "NSW can't be overridden"),
     ({"IBRION": 2}, "IBRION can't be overridden"),

@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import os
 
-import mongomock_ng
 import pytest
-from mongomock_ng.gridfs import enable_gridfs_integration
 
 from ionsieve.errors import InputError
 from ionsieve.workflows.report.page import render
@@ -82,23 +80,6 @@ def test_passwords_are_never_shown(tmp_path, monkeypatch, caplog, password):
 def test_a_malformed_address_is_bad_input(tmp_path, address):
     with pytest.raises(InputError, match="correct address and login"):
         open_job_store(screening(tmp_path, store=address))
-
-
-@pytest.fixture
-def mongo(monkeypatch):
-    """Let maggma talk to an imitation of MongoDB; returns how its clients were opened."""
-    opened = []
-    server = mongomock_ng.MongoClient()
-    server.close = lambda: None  # the imitation would forget everything
-
-    def client(address, **options):
-        opened.append((address, options))
-        return server
-
-    enable_gridfs_integration()
-    monkeypatch.setattr("maggma.stores.mongolike.MongoClient", client)
-    monkeypatch.setattr("maggma.stores.gridfs.MongoClient", client)
-    return opened
 
 
 def test_the_same_results_from_mongodb(tmp_path, mongo):

@@ -9,7 +9,7 @@ from pymatgen.core import Composition, Lattice, Structure
 
 from ionsieve.errors import IonSieveError
 from ionsieve.workflows.documents.raw import MaterialDocument, PhaseDocument, Provenance
-from ionsieve.workflows.thermodynamics.convex_hull import hull_distance
+from ionsieve.workflows.thermodynamics.convex_hull import disagreement, hull_distance
 from naive import hull_energy_by_linear_programming
 
 DUMMY = Structure(Lattice.cubic(4), ["Na"], [[0, 0, 0]]).as_dict()
@@ -221,3 +221,68 @@ def test_charge_neutral_doped_cell():
     hull = -(6 * 8 * 1.0 + 2 * 7 * 0.9) / 62
     assert result.e_hull_ev_atom == pytest.approx(-0.95 - hull)
     assert result.decomposition == pytest.approx({"Na3SbS4": 48 / 62, "Na2WS4": 14 / 62})
+
+
+def identity(engine="vasp 6.4.2", potentials=None, tags=None, **settings):
+    return {
+        "engine": engine,
+        "potentials": potentials or {"Na": "PAW_PBE Na_pv 19Sep2006 0a1b"},
+        "tags": tags or {"ENCUT": 680.0, "GGA": "PS"},
+        "settings": {"incar": {}, "n_relaxations": 2, **settings},
+    }
+
+
+@pytest.mark.parametrize(
+    ("other", "found"),
+    [
+        (identity("vasp 6.3.0"), ("engine", "vasp 6.4.2", "vasp 6.3.0")),
+        (identity("vasp 7.4.2"), ("engine", "vasp 6.4.2", "vasp 7.4.2")),
+        (
+            identity("ionsieve-mock-vasp 6.4.2"),
+            ("engine", "vasp 6.4.2", "ionsieve-mock-vasp 6.4.2"),
+        ),
+        (
+            identity(potentials={"S": "S", "Na": "PAW_PBE Na_sv 28Sep2000"}),
+            ("potentials.Na", "PAW_PBE Na_pv 19Sep2006 0a1b", "PAW_PBE Na_sv 28Sep2000"),
+        ),
+        (identity(tags={"ENCUT": 520.0, "GGA": "PS"}), ("tags.ENCUT", "680.0", "520.0")),
+        (identity(tags={"ENCUT": 680.0}), ("tags.GGA", "PS", "unknown")),
+        (identity(incar={"LDAU": True}), ("settings.incar.LDAU", "unknown", "True")),
+        (identity(n_relaxations=1), ("settings.n_relaxations", "2", "1")),
+        (identity(weights="9f"), ("settings.weights", "unknown", "9f")),
+    ],
+)
+def test_energies_of_different_origin_disagree(other, found):
+    assert disagreement(identity(), other) == found
+    assert disagreement(other, identity()) == (found[0], found[2], found[1])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        identity(),
+        identity("vasp 6.4.3"),
+        # Another compound has other elements.
+        identity(potentials={"S": "PAW_PBE S 06Sep2000"}),
+    ],
+)
+def test_energies_of_one_origin_agree(other):
+    assert disagreement(identity(), other) is None
+
+
+def test_mixed_engines_are_refused_in_one_line():
+    ours = material("Na2S2", -3.2).model_copy(update={"energy_identity": identity()})
+    rest = {"known_missing": [], "failed_phases": [], "max_e_hull_ev_atom": 0.1}
+
+    def against(energy_identity):
+        update = {"energy_identity": energy_identity}
+        phases = [entry.model_copy(update=update) for entry in BINARY]
+        return hull_distance(ours, phases, **rest, provenance=provenance())
+
+    assert against(identity("vasp 6.4.3")).n_phases == 3
+    message = r"phase Na was computed with engine vasp 6\.3\.0, c1 with vasp 6\.4\.2: [^\n]*$"
+    with pytest.raises(IonSieveError, match=message):
+        against(identity("vasp 6.3.0"))
+    # Stored before identities were: nobody knows what computed it.
+    with pytest.raises(IonSieveError, match=r"phase Na was computed with \w+ .*c1 with unknown"):
+        against({})

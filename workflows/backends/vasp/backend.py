@@ -90,7 +90,10 @@ class VaspBackend:
         """
         for option, given in zip(("vasp_cmd", "vasp_gamma_cmd"), self.commands, strict=True):
             command = os.path.expandvars(given)
-            words = shlex.split(command)
+            try:
+                words = shlex.split(command)
+            except ValueError as error:
+                raise InputError(f"backend.{option} = '{command}': {error}; mend it") from error
             if not words:
                 raise InputError(f"backend.{option} is empty; give the command that starts VASP")
             for word in {words[0], words[-1]}:
@@ -139,7 +142,7 @@ class VaspBackend:
         return {
             "engine": f"{self._program} {str(engine['version']).strip()}",
             "potentials": dict(sorted(potentials)),
-            "tags": {name: tags[name] for name in _DECIDING_TAGS if name in tags},
+            "tags": {name: _word(tags[name]) for name in _DECIDING_TAGS if name in tags},
             "settings": self.identity(),
         }
 
@@ -271,6 +274,11 @@ def _calculation(jobs: list[Job]) -> Calculation:
         },
         uuid=jobs[-1].uuid,
     )
+
+
+def _word(value: Any) -> Any:
+    # Parsers write PS, Ps or ps for the same functional.
+    return value.strip().upper() if isinstance(value, str) else value
 
 
 def _potential(spec: Any) -> tuple[str, str]:

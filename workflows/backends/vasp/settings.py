@@ -10,6 +10,7 @@ from pydantic import field_validator
 
 from ionsieve.workflows.settings.backend_section import BackendSection
 from ionsieve.workflows.settings.roles import setting
+from ionsieve.workflows.settings.section import Command
 
 #: INCAR tags that say how the work is shared out, not what is computed.
 HOW_IT_RUNS = frozenset(
@@ -36,8 +37,8 @@ class VaspSettings(BackendSection):
     name: str = setting(
         "computes", "vasp", "vasp, or mock_vasp: a classical stand-in that needs no VASP"
     )
-    vasp_cmd: str = setting("runs", "vasp_std", "command line of VASP, with its MPI launcher")
-    vasp_gamma_cmd: str = setting("runs", "vasp_gam", "command line for Gamma-only runs")
+    vasp_cmd: Command = setting("runs", "vasp_std", "command line of VASP, with its MPI launcher")
+    vasp_gamma_cmd: Command = setting("runs", "vasp_gam", "command line for Gamma-only runs")
     incar: dict[str, Any] = setting(
         "computes",
         description="INCAR tags to override, in all calculations",
@@ -47,18 +48,12 @@ class VaspSettings(BackendSection):
     @field_validator("incar")
     @classmethod
     def _check_tags(cls, tags: dict[str, Any]) -> dict[str, Any]:
-        checked: dict[str, Any] = {}
-        for name, value in tags.items():
-            tag = name.strip().upper()
-            if tag in checked:
-                raise ValueError(f"{tag} is given twice; keep one of them")
-            checked[tag] = value
-        if checked:
-            # For start-up time: pymatgen's table takes a second to import.
+        if tags:
+            # pymatgen takes a second to import, and most files override nothing.
             from ionsieve.workflows.settings.incar import check_incar
 
-            check_incar(checked)
-        return checked
+            check_incar(tags)
+        return tags
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,40 @@ CREATE INDEX IF NOT EXISTS edges_by_child ON edges (child);
 """
 
 
+#: SQLite's codes of a file that is damaged, or no database.
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def set_damaged_aside(path: Path) -> Path | None:
+    """Rename a queue's file that can't be read, so that a new one can be made.
+
+    Returns
+    -------
+    Path or None
+        Its new name; None if it is sound, or not there.
+    """
+    if not path.exists():
+        return None
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        sound = connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", None) not in _DAMAGED:
+            return None
+        sound = False
+    finally:
+        connection.close()
+    if sound:
+        return None
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    path.rename(aside)
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    return aside
+
+
 class Database:
     """One SQLite file, one connection per process.
 
@@ -91,7 +125,7 @@ class Database:
             except (sqlite3.Error, OSError) as error:
                 raise InputError(
                     f"cannot open the job queue {self.path}: {error}; "
-                    "check the path and its permissions, or move the file away"
+                    "check the path and its permissions"
                 ) from error
             self._owner = os.getpid()
         return self._connection

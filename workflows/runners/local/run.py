@@ -11,6 +11,8 @@ from ionsieve.workflows.documents.raw import PlanDocument
 from ionsieve.workflows.results.handle import Results
 from ionsieve.workflows.results.publish import publish_collections
 from ionsieve.workflows.runners.local import JobQueue, run_queue
+from ionsieve.workflows.runners.local.database import set_damaged_aside
+from ionsieve.workflows.runners.local.lock import is_driven
 from ionsieve.workflows.runners.session import open_session
 from ionsieve.workflows.runners.work import queue_path
 from ionsieve.workflows.settings.schema import ScreeningFile
@@ -30,11 +32,14 @@ class RunResult:
         The flows that the present settings ask for.
     lost
         Flows that had been completed and whose results the store no longer had: computed again.
+    damaged_queue
+        Where the queue's file was put because it could not be read; None: it could.
     """
 
     plan: PlanDocument
     statuses: list[FlowStatus]
     lost: list[FlowStatus]
+    damaged_queue: Path | None = None
 
 
 def run_screening(
@@ -59,6 +64,10 @@ def run_screening(
     funnel = session.funnel
     work_dir = screening.resolve(screening.compute.work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
+    damaged = None
+    if not is_driven(queue_path(screening)):
+        # What it knew is in the store: only unfinished calculations begin again.
+        damaged = set_damaged_aside(queue_path(screening))
     queue = JobQueue(queue_path(screening))
     lost = funnel.lost(queue.flows())
     queue.forget([status.key for status in lost])
@@ -78,7 +87,7 @@ def run_screening(
         )
     finally:
         publish_collections(Results(screening, session.job_store))
-    return RunResult(session.plan, funnel.own(queue.flows()), lost)
+    return RunResult(session.plan, funnel.own(queue.flows()), lost, damaged)
 
 
 def report_path(screening: ScreeningFile) -> Path:

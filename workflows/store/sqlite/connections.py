@@ -1,5 +1,7 @@
 """Connections to an SQLite file that several threads and processes write to."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import sqlite3
@@ -7,11 +9,18 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ionsieve.errors import InputError, IonSieveError
+from ionsieve.workflows.store.sqlite.query import search
 
-_BUSY_TIMEOUT_S = 60.0
-_SCHEMA_VERSION = 1
+#: How long a process waits for another one that writes.
+BUSY_TIMEOUT_S = 60.0
+
+#: How every SQLite file starts.
+_MAGIC = b"SQLite format 3\0"
+
+_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 # Connections inherited by fork: kept alive, because closing one here would disturb the parent.
 _inherited: list[object] = []
@@ -22,16 +31,35 @@ class UniqueError(IonSieveError):
 
 
 class Connections:
-    """One SQLite connection for each thread of each process."""
+    """One SQLite connection for each thread of each process, opened for reading and writing."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self.path = path
         self._start()
 
     def _start(self) -> None:
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._by_thread: dict[int, sqlite3.Connection] = {}
+
+    def read(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
+        """Return all rows of a statement."""
+        with readable_errors(self.path):
+            return self.current().execute(statement, parameters).fetchall()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Write all of what follows, or nothing."""
+        connection = self.current()
+        with readable_errors(self.path):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
 
     def current(self) -> sqlite3.Connection:
         """Give the connection of this thread, opened if need be."""
@@ -41,11 +69,21 @@ class Connections:
         thread = threading.get_ident()
         connection = self._by_thread.get(thread)
         if connection is None:
-            connection = _open(self._path)
+            connection = self.open()
             with self._lock:
                 self._close_those_of_dead_threads()
                 self._by_thread[thread] = connection
         return connection
+
+    def open(self) -> sqlite3.Connection:
+        """Open a connection."""
+        with readable_errors(self.path):
+            connection = sqlite3.connect(
+                self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            connection.execute("PRAGMA synchronous = FULL")
+            add_functions(connection)
+            return connection
 
     def close(self) -> None:
         """Close the connections of this process; those of its parent are left alone."""
@@ -63,17 +101,22 @@ class Connections:
             self._by_thread.pop(thread).close()
 
 
-def _open(path: str) -> sqlite3.Connection:
-    with readable_errors(path):
-        connection = sqlite3.connect(
-            path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
-        connection.execute("PRAGMA synchronous = FULL")
-        return connection
+def add_functions(connection: sqlite3.Connection) -> None:
+    """Let SQL call what queries need of Python."""
+    connection.create_function("ionsieve_search", 2, search, deterministic=True)
 
 
 def check_path(path: Path) -> None:
     """Raise InputError if a file at this path could not be opened for writing."""
+    check_place(path)
+    for place in (path.parent, path):
+        if os.path.exists(place) and not os.access(place, os.R_OK | os.W_OK):
+            raise InputError(f"store {path}: no permission to read and write {place}; change it")
+    check_content(path)
+
+
+def check_place(path: Path) -> None:
+    """Raise InputError if there can be no file at this path."""
     if not os.path.isdir(path.parent):  # Path's own tests raise where they may not look
         raise InputError(
             f"store {path}: directory {path.parent} does not exist or can't be entered; "
@@ -81,35 +124,26 @@ def check_path(path: Path) -> None:
         )
     if os.path.isdir(path):
         raise InputError(f"store {path} is a directory; give the path of a file")
-    for place in (path.parent, path):
-        if os.path.exists(place) and not os.access(place, os.R_OK | os.W_OK):
-            raise InputError(f"store {path}: no permission to read and write {place}; change it")
 
 
-def prepare_collection(connection: sqlite3.Connection, path: str, table: str) -> None:
-    """Make the table of a collection if it is absent, in a file several processes may write."""
-    _switch_to_write_ahead_log(connection, path)
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > _SCHEMA_VERSION:
+def check_content(path: Path) -> None:
+    """Raise InputError if a file is there and is none of SQLite's, which would overwrite it."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(len(_MAGIC))
+    except FileNotFoundError:
+        return
+    except OSError as error:
         raise InputError(
-            f"store {path} has format {version}, this program reads up to {_SCHEMA_VERSION}; "
-            "update the program"
-        )
-    known = connection.execute(
-        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table.strip('"'),)
-    )
-    if known.fetchone() is None:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute(
-            f"CREATE TABLE IF NOT EXISTS {table} "
-            "(row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, doc TEXT NOT NULL)"
-        )
-        connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-        connection.execute("COMMIT")
+            f"store {path}: no permission to read it ({error.strerror}); change it"
+        ) from error
+    if start not in (b"", _MAGIC):
+        raise InputError(f"store {path} can't be opened: file is not a database; give another file")
 
 
-def _switch_to_write_ahead_log(connection: sqlite3.Connection, path: str) -> None:
-    deadline = time.monotonic() + _BUSY_TIMEOUT_S
+def switch_to_write_ahead_log(connection: sqlite3.Connection, path: str) -> None:
+    """Let readers go on while one process writes."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
@@ -134,10 +168,34 @@ def readable_errors(path: str) -> Iterator[None]:
     except sqlite3.IntegrityError as error:
         raise UniqueError(f"store {path}: value already there: {error}") from error
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code == sqlite3.SQLITE_BUSY:
-            remedy = f"another process writes for more than {_BUSY_TIMEOUT_S:.0f} s; stop it"
-            raise IonSieveError(f"store {path} is locked: {remedy}") from error
-        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
-            raise InputError(f"store {path} can't be opened: {error}; give another file") from error
-        raise IonSieveError(f"store {path}: {error}") from error
+        raise _readable(path, error) from error
+
+
+def _readable(path: str, error: sqlite3.Error) -> IonSieveError:
+    code = getattr(error, "sqlite_errorcode", None)
+    primary = None if code is None else code & 0xFF
+    if primary == sqlite3.SQLITE_BUSY:
+        remedy = f"another process writes for more than {BUSY_TIMEOUT_S:.0f} s; stop it"
+        return IonSieveError(f"store {path} is locked: {remedy}")
+    if primary in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        return InputError(f"store {path} can't be opened: {error}; give another file")
+    if primary in _FULL:
+        return IonSieveError(
+            f"store {path}: the disk is full or fails ({error}; {_free(path)}); make room and run "
+            "the same command again: what was stored is safe"
+        )
+    if primary == sqlite3.SQLITE_CORRUPT:
+        return IonSieveError(
+            f"store {path} is damaged ({error}); save what can be read with "
+            f"`sqlite3 {path} .recover`, or restore a backup"
+        )
+    return IonSieveError(f"store {path}: {error}")
+
+
+def _free(path: str) -> str:
+    """Return how much room is left beside a file."""
+    try:
+        place = os.statvfs(os.path.dirname(path) or ".")
+    except OSError as error:
+        return str(error.strerror)
+    return f"{place.f_bavail * place.f_frsize / 1e6:.1f} MB left there"

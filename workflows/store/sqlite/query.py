@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -81,7 +82,8 @@ def prefilter(criteria: Mapping[str, Any]) -> Clause:
     """Translate a Mongo filter to SQL that passes all documents it matches, and maybe more.
 
     Handled are equality, ``$eq``, ``$in``, ``$gt``, ``$gte``, ``$lt``, ``$lte`` with scalars,
-    ``$exists``, ``$and`` and ``$or``; everything else lets all documents pass.
+    ``$ne`` and ``$nin`` with texts, booleans and null, ``$regex``, ``$exists``, ``$and`` and
+    ``$or``; everything else lets all documents pass.
     """
     clauses: list[Clause] = []
     for key, condition in criteria.items():
@@ -134,7 +136,9 @@ def _field_clause(path: str, condition: Any) -> Clause:
     if not all(operator.startswith("$") for operator in condition):
         return ANYTHING
     clauses = [
-        _operator_clause(column, path, operator, value) for operator, value in condition.items()
+        _operator_clause(column, path, operator, value)
+        for operator, value in condition.items()
+        if operator != "$regex" or "$options" not in condition
     ]
     return _all_of([*clauses, _range(column, condition)])
 
@@ -150,7 +154,49 @@ def _operator_clause(column: str, path: str, operator: str, value: Any) -> Claus
         return Clause(
             f"json_type(doc, {_json_path(path.split('.'))}) IS NOT NULL OR {column} = '{_ARRAY}'"
         )
+    if operator == "$ne":
+        return _exclusion(column, [value])
+    if operator == "$nin" and isinstance(value, list):  # codespell:ignore nin
+        return _exclusion(column, value)
+    if operator == "$regex" and isinstance(value, str | re.Pattern):
+        return _search(column, value)
     return ANYTHING
+
+
+def _exclusion(column: str, values: Iterable[Any]) -> Clause:
+    """Let all pass but what certainly equals one of the values: not numbers, SQLite rounds them."""
+    excluded = [
+        _BOOLEAN[value] if isinstance(value, bool) else value
+        for value in values
+        if isinstance(value, bool) or (type(value) is str and _is_plain_text(value))
+    ]
+    clause = ANYTHING
+    if excluded := [text for text in excluded if text != _ARRAY]:
+        text = orjson.dumps(excluded).decode()
+        clause = Clause(
+            f"{column} IS NULL OR {column} NOT IN (SELECT value FROM json_each(?))", (text,)
+        )
+    return _all_of([clause, Clause(f"{column} IS NOT NULL")]) if None in values else clause
+
+
+def _search(column: str, pattern: str | re.Pattern[str]) -> Clause:
+    flags, text = (0, pattern) if isinstance(pattern, str) else (pattern.flags, pattern.pattern)
+    parameter = orjson.dumps([text, flags]).decode()
+    return Clause(
+        f"{column} = '{_ARRAY}' OR instr(doc, '\\u0000') OR ionsieve_search(?, {column})",
+        (parameter,),
+    )
+
+
+def search(pattern: str, value: Any) -> bool:
+    """Tell whether a regular expression is found in a text; SQLite calls this."""
+    return isinstance(value, str) and _compiled(pattern).search(value) is not None
+
+
+@lru_cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    text, flags = orjson.loads(pattern)
+    return re.compile(text, flags)
 
 
 def _membership(column: str, values: Iterable[Any]) -> Clause:
@@ -232,6 +278,68 @@ def _bound(value: Any) -> _Bound | None:
     if isinstance(value, str):
         return _Bound(constant, "", None)
     return _Bound(constant, None, "") if math.isfinite(value) else None
+
+
+#: Operators whose conditions are on the fields named in them, or on the field they belong to.
+_LOGIC = ("$and", "$or", "$nor")
+
+
+def paths_of(criteria: Mapping[str, Any]) -> set[str] | None:
+    """Return the dotted paths a Mongo filter looks at; None if that is unknown."""
+    paths: set[str] = set()
+    for key, condition in criteria.items():
+        if key in _LOGIC:
+            for part in condition:
+                inner = paths_of(part)
+                if inner is None:
+                    return None
+                paths |= inner
+        elif key.startswith("$"):
+            return None
+        else:
+            paths.add(key)
+    return paths
+
+
+def sort_columns(paths: Iterable[str]) -> str | None:
+    """Return the SQL that gives, in one JSON array, what `plain_keys` makes sort keys of.
+
+    For each path the value itself, and before it the type of all above it. None if there is a path
+    that can't be looked up in SQL.
+    """
+    found: list[str] = []
+    for path in paths:
+        segments = path.split(".")
+        if expression(path) is None:
+            return None
+        above = [_json_path(segments[:depth]) for depth in range(1, len(segments))]
+        arrays = " OR ".join(f"json_type(doc, {prefix}) = 'array'" for prefix in above) or "0"
+        # With two paths SQLite gives the numbers as they are written, and rounds nothing.
+        value = f"json_extract(doc, {_json_path(segments)}, '$.\"\"')"
+        found.append(f"CASE WHEN {arrays} THEN '[[]]' ELSE {value} END")
+    return " || ',' || ".join(found)
+
+
+def plain_keys(columns: Sequence[str]) -> list[list[tuple[Any, ...]]] | None:
+    """Turn what `sort_columns` gave for some rows into sort keys; None if values are of rare types.
+
+    Returns
+    -------
+    list of lists of tuples
+        For each row the keys of all paths: tuples that Python sorts as MongoDB sorts the values.
+    """
+    rows = orjson.loads("[[" + "],[".join(columns) + "]]")
+    keys = [[_plain_key(value[0]) for value in row] for row in rows]
+    return None if any(None in row for row in keys) else keys  # type: ignore[return-value]
+
+
+def _plain_key(value: Any) -> tuple[Any, ...] | None:
+    if value is None:
+        return (0,)
+    kind = type(value)
+    if kind is float or kind is int:
+        return 1, value
+    return (2, value) if kind is str else None
 
 
 def sort_key(path: str, document: Mapping[str, Any]) -> tuple[int, BsonComparable]:

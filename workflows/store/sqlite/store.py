@@ -12,7 +12,7 @@ from monty.json import jsanitize
 from pydash import get, has, set_
 
 from ionsieve.errors import InputError, IonSieveError
-from ionsieve.workflows.store.sqlite.documents import hashable, project, values_at
+from ionsieve.workflows.store.sqlite.documents import hashable, projection, values_at, wanted_paths
 from ionsieve.workflows.store.sqlite.table import Criteria, Table
 
 Properties = dict[str, Any] | list[str]
@@ -46,6 +46,12 @@ class SQLiteStore(Store):
     validator
         Checks documents before they are written; invalid ones are logged and left out, or refused
         if the validator is strict.
+    stamped
+        Give each document written, new or not, a ``sequence``: a number larger than all the
+        collection gave before, whatever the clocks say; and in ``stored_at`` the time in UTC.
+    read_only
+        Write nothing, neither to the file nor beside it: works on files and folders without
+        permission to write. The file must exist, a collection that doesn't is empty.
 
     Examples
     --------
@@ -76,6 +82,8 @@ class SQLiteStore(Store):
         last_updated_field: str = "last_updated",
         last_updated_type: DateTimeFormat = DateTimeFormat.DateTime,
         validator: Validator | None = None,
+        stamped: bool = False,
+        read_only: bool = False,
     ) -> None:
         if not _COLLECTION_NAME.fullmatch(collection_name):
             raise InputError(
@@ -84,6 +92,8 @@ class SQLiteStore(Store):
             )
         self.path = str(Path(path).expanduser().absolute())
         self.collection_name = collection_name
+        self.stamped = stamped
+        self.read_only = read_only
         self._rows: Table | None = None
         super().__init__(
             key=key,  # type: ignore[arg-type]
@@ -111,7 +121,7 @@ class SQLiteStore(Store):
         return self.path, self.collection_name, self.last_updated_field
 
     def connect(self, force_reset: bool = False) -> None:
-        """Open the file, and make it and the collection if absent.
+        """Open the file, and make it and the collection if absent and not read only.
 
         Parameters
         ----------
@@ -120,14 +130,18 @@ class SQLiteStore(Store):
 
         Raises
         ------
+        NothingStoredError
+            If it is read only, and there is nothing.
         InputError
-            If the file can't be opened for writing or is no SQLite database.
+            If the file can't be opened or is no SQLite database.
         """
         if self._rows is not None:
             if not force_reset:
                 return
             self.close()
-        self._rows = Table(Path(self.path), self.collection_name)
+        self._rows = Table(
+            Path(self.path), self.collection_name, read_only=self.read_only, stamped=self.stamped
+        )
 
     def close(self) -> None:
         """Close all connections of this process to the file."""
@@ -146,7 +160,7 @@ class SQLiteStore(Store):
             Taken for MongoStore's sake, not needed: SQLite finds the index itself.
         """
         table = self._opened()
-        return sum(1 for _ in table.find(criteria)) if criteria else table.count()
+        return sum(1 for _ in table.find(criteria, paths=())) if criteria else table.count()
 
     def query(
         self,
@@ -180,11 +194,12 @@ class SQLiteStore(Store):
         dict
             The documents.
         """
-        found = self._opened().find(criteria or {}, sort)
+        found = self._opened().find(criteria or {}, sort, wanted_paths(properties))
+        project = projection(properties)
         end = skip + abs(limit) if limit else None
         for position, (_, document) in enumerate(found):
             if position >= skip:
-                yield project(document, properties)
+                yield project(document)
             if end is not None and position + 1 >= end:
                 return
 

@@ -13,6 +13,7 @@ from maggma.stores import MemoryStore
 from ionsieve.errors import InputError
 from ionsieve.workflows.documents.flows import NewFlow
 from ionsieve.workflows.runners.local import JobQueue
+from ionsieve.workflows.runners.local.database import set_damaged_aside
 from ionsieve.workflows.runners.local.records import Failure
 from ionsieve.workflows.runners.local.worker import HeldOutputStore, execute
 
@@ -185,3 +186,21 @@ def test_reset_runs_only_what_failed(queue: JobQueue, tmp_path: Path) -> None:
     assert [(flow.state, flow.error) for flow in queue.flows()] == [("completed", "")] * 2
     assert queue.reset_failed() == 0
     assert all(len(path.read_text().splitlines()) == 1 for path in traces.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["no database", "torn"])
+def test_a_damaged_queue_is_set_aside_and_a_sound_one_left_alone(tmp_path, damage):
+    path = tmp_path / "queue.sqlite"
+    assert set_damaged_aside(path) is None
+    queue = JobQueue(path)
+    queue.add_flows([NewFlow(key=f"k{n}", flow=one_job(f"j{n}")) for n in range(60)])
+    queue._database.connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    queue.close()
+    assert set_damaged_aside(path) is None
+    content = bytearray(path.read_bytes())
+    if damage == "torn":
+        content[8192:-4096] = b"\x99" * (len(content) - 12288)
+    path.write_bytes(b"hello" * 1000 if damage == "no database" else bytes(content))
+    aside = set_damaged_aside(path)
+    assert aside == tmp_path / "queue.sqlite.damaged-1"
+    assert JobQueue(path).flows() == []

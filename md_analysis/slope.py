@@ -1,6 +1,6 @@
 """Slope of the MSD over one window of lags, with an error that survives correlated motion.
 
-One rung of the ladder is a window of lags D, 2D, ... MD. The slope is a generalised least squares
+One rung of the fit is a window of lags D, 2D, ... MD. The slope is a generalised least squares
 fit with a free offset, so it is a fixed linear combination of squared displacements; its error
 comes from how the contributions of ions and of stretches of time scatter, not from a model.
 """
@@ -96,19 +96,19 @@ class Window:
 
 
 def windows(n_frames: int, timestep_ps: float, shortest_ps: float) -> list[Window]:
-    """Return the ladder: windows whose shortest lag doubles, up to a fifth of the run."""
+    """Return the fit: windows whose shortest lag doubles, up to a fifth of the run."""
     n_blocks = max(2, min(MAX_BLOCKS, n_frames // 8))
     block_frames = -(-n_frames // n_blocks)
     longest = max(1, n_frames // 5)
     lag = min(max(1, round(shortest_ps / timestep_ps)), longest)
-    ladder = []
+    fit = []
     while lag <= longest:
         n_lags = int(np.clip(n_frames // (5 * lag), 2, _MAX_LAGS))
         lags = lag * np.arange(1, n_lags + 1)
         lags = lags[lags < n_frames - 1]
-        ladder.append(Window(lags, max(1, lag // _ORIGINS_PER_LAG), block_frames, n_blocks))
+        fit.append(Window(lags, max(1, lag // _ORIGINS_PER_LAG), block_frames, n_blocks))
         lag *= 2
-    return ladder
+    return fit
 
 
 @dataclass(frozen=True)
