@@ -229,7 +229,10 @@ def _table(
     )
     labels = table.labels_in_order(rows)
     if all(word.isdigit() for word in labels):
-        labels = [Element.from_Z(int(word)).symbol for word in labels]
+        try:
+            labels = [Element.from_Z(int(word)).symbol for word in labels]
+        except ValueError as error:
+            raise InputError(f"{path} has the atomic number of no element ({error})") from None
     return table, *elements_of(labels)
 
 

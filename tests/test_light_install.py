@@ -138,7 +138,9 @@ def test_diffusion_is_in_the_light_install(absent, tmp_path):
     assert list((tmp_path / "plots").glob("*.png"))
 
 
-@pytest.mark.parametrize("command", ["plan", "run", "submit", "status", "query", "report", "init"])
+@pytest.mark.parametrize(
+    "command", ["plan", "run", "submit", "status", "list", "clean", "query", "report", "init"]
+)
 def test_what_needs_an_extra_says_what_to_type(absent, tmp_path, command):
     done = _command(absent, command, "screening", cwd=tmp_path)
     assert done.returncode == 2

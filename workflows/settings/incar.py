@@ -23,7 +23,7 @@ _SET_BY_STAGES = {
     "RANDOM_SEED": "set seed of short_md or long_md",
     **dict.fromkeys(
         (
-            *("IBRION", "ISIF", "NFREE", "MDALGO", "SMASS", "KBLOCK", "PSTRESS", "LEFG", "NWRITE"),
+            *("IBRION", "ISIF", "NFREE", "MDALGO", "SMASS", "KBLOCK", "PSTRESS", "LEFG"),
             *("LANGEVIN_GAMMA", "LANGEVIN_GAMMA_L", "ANDERSEN_PROB", "NHC_NCHAINS", "NHC_PERIOD"),
             *("CSVR_PERIOD", "PMASS", "IMAGES", "SPRING", "ICHAIN", "LCLIMB", "ICONST"),
             *("PHON_NSTRUCT", "INCREM", "NPACO", "APACO", "SCALEE", "VCUTOFF", "TSUBSYS"),

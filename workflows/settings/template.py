@@ -16,7 +16,7 @@ from pydantic_core import to_jsonable_python
 
 from ionsieve.errors import InputError
 from ionsieve.workflows.settings.reading import explain, read_screening
-from ionsieve.workflows.settings.schema import DopingRule, ScreeningFile
+from ionsieve.workflows.settings.schema import DopingRule, Screening, ScreeningFile
 from ionsieve.workflows.settings.strict_yaml import load_yaml
 
 _WIDTH = 100
@@ -68,11 +68,11 @@ def write_example(folder: Path) -> list[Path]:
     return [target, *mothers]
 
 
-def screening_text(screening: ScreeningFile) -> str:
+def screening_text(screening: Screening) -> str:
     """Return a screening as YAML, every key with its meaning and, where it differs, its default."""
     lines = [_HEADER]
     after_section = False
-    for name in ScreeningFile.model_fields:
+    for name in type(screening).model_fields:
         if name == "root":
             continue
         value = getattr(screening, name)

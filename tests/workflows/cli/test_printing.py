@@ -46,13 +46,13 @@ def test_control_characters_are_written_out():
 @pytest.mark.parametrize("text", TEXTS)
 def test_status_shows_errors_as_they_are(capsys, monkeypatch, text):
     monkeypatch.setenv("COLUMNS", "200")
+    stage = {"stage": "hull", "title": "Hull", "entered": 1, "failed": 1}
     row = {"composition_id": "Na3PS4_W6+_1-8", "state": "failed", "reason": None, "failure": text}
     phase = {"phase_id": "Na2S", "state": "failed", "reason": text}
-    stage = {"stage": "rank", "title": "Ranked", "entered": 1, "failed": 1}
     answer = {"stages": [stage], "compositions": [row], "phases": [phase], "flows": []}
-    status._print({**answer, "removable_bytes": 0}, [], Path("screening.yaml"))
+    status._print({**answer, "removable_bytes": 0}, [text], Path("screening.yaml"))
     shown = capsys.readouterr().out
-    assert shown.count(text) == 2
+    assert shown.count(text) == 3
     assert f"competing phase Na2S failed: {text}" in shown
 
 
