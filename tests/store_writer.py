@@ -1,7 +1,7 @@
 """Write documents into a store as jobs do, under the keys that a case asks for."""
 
 import uuid as uuids
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jobflow import JobStore
 from maggma.stores import MemoryStore
@@ -60,9 +60,7 @@ class StoreWriter:
             name: getattr(screening, name).model_copy(update=values)
             for name, values in settings.items()
         }
-        candidate = type(self.candidate)(
-            screening.model_copy(update=changes), self.candidate.mother, self.candidate.composition
-        )
+        candidate = replace(self.candidate, screening=screening.model_copy(update=changes))
         case = Case(candidate, open_records(self.job_store), self.book(candidate.screening))
         follow(case, enabled_stages(case.screening))
         return case

@@ -27,7 +27,7 @@ def toy(folder, *arguments):
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
-        "IONSIEVE_MODULES": "toy_gate",
+        "IONSIEVE_ALLOWED_MODULES": "toy_gate",
     }
     done = subprocess.run(
         [sys.executable, str(TESTS / "toy_gate.py"), *arguments],

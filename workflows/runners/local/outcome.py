@@ -8,7 +8,9 @@ import warnings
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
-from monty.json import MontyDecoder, MontyEncoder
+from monty.json import MontyEncoder
+
+from ionsieve.workflows.store.decoding import decode_json
 
 if TYPE_CHECKING:
     from jobflow.core.flow import Flow
@@ -136,4 +138,5 @@ def job_records(flow: Flow) -> tuple[JobRecord, ...]:
 
 def job_from_content(content: str) -> Job:
     """Return the job whose JSON a `JobRecord` carries."""
-    return json.loads(content, cls=MontyDecoder)
+    job: Job = decode_json(content, "job")
+    return job

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow.core.state import CURRENT_JOB
 from jobflow.core.store import JobStore
-from monty.json import MontyDecoder
 
 from ionsieve.workflows.runners.local.outcome import Outcome, job_from_content
 from ionsieve.workflows.runners.local.queue import JobQueue
 from ionsieve.workflows.runners.local.records import ClaimedJob, Failure
+from ionsieve.workflows.store.decoding import decode
 
 if TYPE_CHECKING:
     from jobflow.core.job import Job
@@ -115,7 +115,7 @@ def execute(queue: JobQueue, claimed: ClaimedJob, store: HeldOutputStore) -> boo
 
 def connect_store(job_store: dict[str, Any]) -> JobStore:
     """Return a job store rebuilt from its dictionary, connected."""
-    store = MontyDecoder().process_decoded(job_store)
+    store: JobStore = decode(job_store, "job store")
     store.connect()
     return store
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from ionsieve.workflows.store.sqlite.store import SQLiteStore
 
 # Jobs are stored by import path: workers import `launcher_jobs` from here.
 sys.path.insert(0, str(Path(__file__).parent))
+os.environ["IONSIEVE_ALLOWED_MODULES"] = "launcher_jobs"
 
 
 @dataclass(frozen=True)
