@@ -116,20 +116,35 @@ def at_hull(writer, energies=(-1.0,)):
 
 
 @pytest.mark.parametrize(
-    ("e_hull", "missing", "verdict", "goes_on"),
+    ("e_hull", "missing", "verdict", "reasons"),
     [
-        (0.05, (), "passed", True),
-        (0.15, (), "failed", False),
-        (0.05, ("NaCl3",), "unknown", True),
-        (0.15, ("NaCl3",), "failed", False),
-        (-0.01, (), "passed", True),
+        (0.05, (), "passed", ()),
+        (0.15, (), "failed", ("0.150 eV/atom above the hull, the limit is 0.1",)),
+        (
+            0.05,
+            ("NaCl3",),
+            "unknown",
+            (
+                ">= 0.050 eV/atom above the hull",
+                "lower bound: 1 known phases have no energy",
+            ),
+        ),
+        (0.15, ("NaCl3",), "failed", (">= 0.150 eV/atom above the hull, the limit is 0.1",)),
+        (
+            -0.05,
+            (),
+            "passed",
+            ("0.050 eV/atom below all competing phases: new stable phase",),
+        ),
     ],
 )
-def test_hull_gate_does_not_call_a_lower_bound_passed(writer, e_hull, missing, verdict, goes_on):
+def test_hull_gate_does_not_call_a_lower_bound_passed(writer, e_hull, missing, verdict, reasons):
+    goes_on = verdict != "failed"
     at_hull(writer)
     writer.write_hull(e_hull, missing)
     judgement = writer.case().outcomes["hull"].judgement
     assert (judgement.verdict, judgement.goes_on) == (verdict, goes_on)
+    assert judgement.reasons == reasons
     assert writer.case().outcomes.get("short_md") is None or goes_on
 
 
