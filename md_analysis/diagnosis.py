@@ -143,9 +143,8 @@ def judge(evidence: Evidence, limits: Limits = DEFAULT_LIMITS) -> Judgement:
     doubts = _doubts(evidence, limits)
     required = _required_length(fit)
     if doubts:
-        trusted = (
-            _established(fit) and jumps.n_onward >= limits.n_onward and not _caged(evidence, limits)
-        )
+        onward = jumps.n_onward >= limits.n_onward
+        trusted = fit.is_established and onward and not _caged(evidence, limits)
         bound = poisson_bound(
             jumps.n_jumps, evidence.jump_length_angstrom, evidence.n_mobile * fit.length_ps
         )
@@ -246,11 +245,6 @@ def _unseen(evidence: Evidence, limits: Limits) -> tuple[float, str] | None:
     return bound, reason
 
 
-def _established(fit: DiffusiveFit) -> bool:
-    """Whether two longer windows confirm the onset: one alone agrees with nearly anything."""
-    return fit.onset < len(fit.slopes) - 2
-
-
 def _slope_change(fit: DiffusiveFit) -> float:
     """Relative change of D between the onset and the chosen window."""
     chosen = fit.diffusivity.value
@@ -265,7 +259,7 @@ def _doubts(evidence: Evidence, limits: Limits) -> tuple[str, ...]:
         found.append(f"{fit.length_ps:.3g} ps is too short to tell (limit {limits.shortest_ps:g})")
     elif len(fit.slopes) < limits.n_windows:
         found.append(f"{fit.length_ps:.3g} ps is too short to tell diffusion from rattling")
-    elif not _established(fit):
+    elif not fit.is_established:
         found.append("the slope of the MSD still changes at the longest lags")
     elif (change := _slope_change(fit)) > limits.slope_change:
         found.append(
