@@ -26,7 +26,7 @@ _BOUND_WIDTH = 0.3
 #: Chance below which a single straight line is given up.
 _SIGNIFICANT = 0.01
 
-_GRID = 401
+_GRID = 201
 
 #: Solids have higher barriers.
 _SMALLEST_ENERGY_EV = 0.05

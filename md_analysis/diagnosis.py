@@ -80,10 +80,16 @@ class Limits:
 
 DEFAULT_LIMITS = Limits()
 
+#: So many ions that move together are told of if they span the cell.
+_FEW_TOGETHER = 3.0
+
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What a verdict is based on; lengths in ps, diffusivities in Angstrom^2/ps."""
+    """What a verdict is based on; lengths in ps, diffusivities in Angstrom^2/ps.
+
+    ``narrowest_angstrom`` is the least distance of opposite faces of the cell.
+    """
 
     fit: DiffusiveFit
     escape: Escape
@@ -92,6 +98,7 @@ class Evidence:
     timestep: TimestepCheck | None
     n_mobile: int
     jump_length_angstrom: float
+    narrowest_angstrom: float
 
 
 @dataclass(frozen=True)
@@ -211,6 +218,14 @@ def _warnings(evidence: Evidence, limits: Limits) -> list[str]:
     if check and check.written_every_step and check.temperature_ratio > HARMLESS_RATIO:
         found.append(
             f"the time step heats {check.vibration} by a factor {check.temperature_ratio:.2f}"
+        )
+    together = 1 + evidence.fit.coupling(evidence.fit.chosen).others
+    if together > _FEW_TOGETHER and together * evidence.jump_length_angstrom > (
+        evidence.narrowest_angstrom
+    ):
+        found.append(
+            f"about {together:.0f} ions move together, as far as the cell reaches "
+            f"({evidence.narrowest_angstrom:.1f} A): D is that of a cell of this size"
         )
     drift = check.energy_drift if check else None
     if drift and drift.certain > 0.1 * limits.energy_drift_mev_atom_ps:
