@@ -67,7 +67,7 @@ MISLEADING: dict[str, Callable[[Run], Known]] = {
     },
     "channel of 5 sites, 0.2/ps": partial(md_motions.blocked_channel, n_sites=5, rate=0.2),
     "channel of 12 sites, 0.2/ps": partial(md_motions.blocked_channel, rate=0.2),
-    "channel of 12 sites, 1/ps": partial(md_motions.blocked_channel, rate=1.0),
+    "channel of 12 sites, 0.5/ps": md_motions.blocked_channel,
     "soft cage, 5 ps": md_motions.soft_cage,
     "soft cage, 50 ps": partial(md_motions.soft_cage, relaxation_ps=50.0),
     "subdiffusion, H = 0.35": md_motions.fractional_brownian,

@@ -80,6 +80,9 @@ class Limits:
 
 DEFAULT_LIMITS = Limits()
 
+#: Diffusion across a line over that along it, below which ions move along it only.
+_LINE_SHARE = 0.1
+
 #: So many ions that move together are told of if they span the cell.
 _FEW_TOGETHER = 3.0
 
@@ -219,6 +222,11 @@ def _warnings(evidence: Evidence, limits: Limits) -> list[str]:
         found.append(
             f"the time step heats {check.vibration} by a factor {check.temperature_ratio:.2f}"
         )
+    if _is_along_a_line(evidence.fit):
+        found.append(
+            f"ions move along one line only, by {evidence.escape.farthest_angstrom:.0f} A at most: "
+            "whether channels are blocked beyond that is not known"
+        )
     together = 1 + evidence.fit.coupling(evidence.fit.chosen).others
     if together > _FEW_TOGETHER and together * evidence.jump_length_angstrom > (
         evidence.narrowest_angstrom
@@ -231,6 +239,12 @@ def _warnings(evidence: Evidence, limits: Limits) -> list[str]:
     if drift and drift.certain > 0.1 * limits.energy_drift_mev_atom_ps:
         found.append(f"the conserved energy drifts by {drift.mev_atom_ps:.3g} meV per atom and ps")
     return found
+
+
+def _is_along_a_line(fit: DiffusiveFit) -> bool:
+    """Whether all diffusion is along one direction."""
+    values = np.linalg.eigvalsh(fit.tensor)
+    return bool(values[2] > 0 and values[1] < _LINE_SHARE * values[2])
 
 
 def _unseen(evidence: Evidence, limits: Limits) -> tuple[float, str] | None:
