@@ -249,7 +249,9 @@ def vacancies(run: Run, edge: int = 4, n_vacant: int = 1, rate: float = 2.0) -> 
         empty[vacancy] = there
     factor = VACANCY_FACTORS[edge, n_vacant]
     per_ion = 6 * rate * n_vacant * (1 - (n_vacant - 1) / (edge**3 - 1)) / run.n_mobile
-    return assemble(run, np.cumsum(steps, axis=0), rng, factor * per_ion * HOP_ANGSTROM**2 / 6)
+    # Hops of different ions are independent in the sum of all: the Haven ratio is the factor.
+    diffusivity = factor * per_ion * HOP_ANGSTROM**2 / 6
+    return assemble(run, np.cumsum(steps, axis=0), rng, diffusivity, factor)
 
 
 #: Correlation factors, (edge, vacancies): D over that of as many independent hops.

@@ -17,6 +17,8 @@ import numpy as np
 from ionsieve.md_analysis import Trajectory, analyze, read_xdatcar
 from ionsieve.md_analysis.diffusivity import fit_diffusion
 from ionsieve.md_analysis.displacement import drift, mean_squared_displacement, paths
+from ionsieve.md_analysis.escape import examine_escape
+from ionsieve.md_analysis.stationarity import examine_stationarity
 
 
 def random_walk(n_ions: int, n_frames: int) -> Trajectory:
@@ -58,6 +60,13 @@ def write_xdatcar(path: Path, n_ions: int, n_frames: int) -> None:
             file.write(f"Direct configuration= {number + 1:6d}\n{frames[number % 20]}")
 
 
+def tested(walks: np.ndarray) -> None:
+    """Fit, and ask whether ions get away at a steady rate."""
+    fit = fit_diffusion(walks, 1.0)
+    examine_escape(walks, 1.0, fit)
+    examine_stationarity(walks, 1.0, fit)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -74,6 +83,7 @@ def main() -> None:
     walks = paths(run, everything, moving)
     timed("MSD tensor, all ions, all lags", lambda: mean_squared_displacement(walks, 1.0))
     timed("D with interval, all ions", lambda: fit_diffusion(walks, 1.0))
+    timed("D with interval and tests of escape and drift", lambda: tested(walks))
     walks = np.empty(0)  # frees the paths
     timed("analyze(): all of it, half the ions mobile", lambda: analyze(run, "Na", 600.0))
     with tempfile.TemporaryDirectory() as folder:

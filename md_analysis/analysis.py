@@ -103,6 +103,9 @@ def analyze(
         timestep=check_timestep(trajectory, temperature, fastest_phonon_thz),
         n_mobile=len(mobile),
         jump_length_angstrom=_jump_length(fit.jumps, walks[:, :, 0], trajectory.mean_cell),
+        narrowest_angstrom=float(
+            1 / np.linalg.norm(np.linalg.inv(trajectory.mean_cell), axis=0).max()
+        ),
     )
     judgement = judge(evidence, limits)
     known = has_framework and judgement.verdict != "upper_bound"

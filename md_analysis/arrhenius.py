@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -26,7 +26,7 @@ _BOUND_WIDTH = 0.3
 #: Chance below which a single straight line is given up.
 _SIGNIFICANT = 0.01
 
-_GRID = 401
+_GRID = 201
 
 #: Solids have higher barriers.
 _SMALLEST_ENERGY_EV = 0.05
@@ -117,9 +117,9 @@ class ArrheniusFit:
     is_extrapolated: bool
     straight_line_p: float | None
     bend_temperature_k: float | None
-    line_temperatures_k: tuple[float, ...]
-    line_cm2_s: tuple[float, ...]
-    line_ci95_cm2_s: tuple[Interval, ...]
+    line_temperatures_k: tuple[float, ...] = field(repr=False)
+    line_cm2_s: tuple[float, ...] = field(repr=False)
+    line_ci95_cm2_s: tuple[Interval, ...] = field(repr=False)
     warnings: tuple[str, ...] = ()
 
 

@@ -80,10 +80,19 @@ class Limits:
 
 DEFAULT_LIMITS = Limits()
 
+#: Diffusion across a line over that along it, below which ions move along it only.
+_LINE_SHARE = 0.1
+
+#: So many ions that move together are told of if they span the cell.
+_FEW_TOGETHER = 3.0
+
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What a verdict is based on; lengths in ps, diffusivities in Angstrom^2/ps."""
+    """What a verdict is based on; lengths in ps, diffusivities in Angstrom^2/ps.
+
+    ``narrowest_angstrom`` is the least distance of opposite faces of the cell.
+    """
 
     fit: DiffusiveFit
     escape: Escape
@@ -92,6 +101,7 @@ class Evidence:
     timestep: TimestepCheck | None
     n_mobile: int
     jump_length_angstrom: float
+    narrowest_angstrom: float
 
 
 @dataclass(frozen=True)
@@ -143,9 +153,8 @@ def judge(evidence: Evidence, limits: Limits = DEFAULT_LIMITS) -> Judgement:
     doubts = _doubts(evidence, limits)
     required = _required_length(fit)
     if doubts:
-        trusted = (
-            _established(fit) and jumps.n_onward >= limits.n_onward and not _caged(evidence, limits)
-        )
+        onward = jumps.n_onward >= limits.n_onward
+        trusted = fit.is_established and onward and not _caged(evidence, limits)
         bound = poisson_bound(
             jumps.n_jumps, evidence.jump_length_angstrom, evidence.n_mobile * fit.length_ps
         )
@@ -213,10 +222,29 @@ def _warnings(evidence: Evidence, limits: Limits) -> list[str]:
         found.append(
             f"the time step heats {check.vibration} by a factor {check.temperature_ratio:.2f}"
         )
+    if _is_along_a_line(evidence.fit):
+        found.append(
+            f"ions move along one line only, by {evidence.escape.farthest_angstrom:.0f} A at most: "
+            "whether channels are blocked beyond that is not known"
+        )
+    together = 1 + evidence.fit.coupling(evidence.fit.chosen).others
+    if together > _FEW_TOGETHER and together * evidence.jump_length_angstrom > (
+        evidence.narrowest_angstrom
+    ):
+        found.append(
+            f"about {together:.0f} ions move together, as far as the cell reaches "
+            f"({evidence.narrowest_angstrom:.1f} A): D is that of a cell of this size"
+        )
     drift = check.energy_drift if check else None
     if drift and drift.certain > 0.1 * limits.energy_drift_mev_atom_ps:
         found.append(f"the conserved energy drifts by {drift.mev_atom_ps:.3g} meV per atom and ps")
     return found
+
+
+def _is_along_a_line(fit: DiffusiveFit) -> bool:
+    """Whether all diffusion is along one direction."""
+    values = np.linalg.eigvalsh(fit.tensor)
+    return bool(values[2] > 0 and values[1] < _LINE_SHARE * values[2])
 
 
 def _unseen(evidence: Evidence, limits: Limits) -> tuple[float, str] | None:
@@ -246,11 +274,6 @@ def _unseen(evidence: Evidence, limits: Limits) -> tuple[float, str] | None:
     return bound, reason
 
 
-def _established(fit: DiffusiveFit) -> bool:
-    """Whether two longer windows confirm the onset: one alone agrees with nearly anything."""
-    return fit.onset < len(fit.slopes) - 2
-
-
 def _slope_change(fit: DiffusiveFit) -> float:
     """Relative change of D between the onset and the chosen window."""
     chosen = fit.diffusivity.value
@@ -265,7 +288,7 @@ def _doubts(evidence: Evidence, limits: Limits) -> tuple[str, ...]:
         found.append(f"{fit.length_ps:.3g} ps is too short to tell (limit {limits.shortest_ps:g})")
     elif len(fit.slopes) < limits.n_windows:
         found.append(f"{fit.length_ps:.3g} ps is too short to tell diffusion from rattling")
-    elif not _established(fit):
+    elif not fit.is_established:
         found.append("the slope of the MSD still changes at the longest lags")
     elif (change := _slope_change(fit)) > limits.slope_change:
         found.append(

@@ -22,6 +22,9 @@ SHORTEST_LAG_PS = 0.5
 #: Degrees of freedom granted to the error that a walk of independent jumps would have.
 _MODEL_DOF = 2.0
 
+#: Standard errors by which the slope must lie above one that goes on falling.
+_LEVEL_ERRORS = 1.3
+
 #: Coupling in longer windows counts beyond so many of its standard errors.
 _CERTAIN_ERRORS = 2.0
 
@@ -128,6 +131,26 @@ class DiffusiveFit:
         if value <= 0 or len(first.residuals) < 2:
             return 0.0
         return _common_variance(first.scalar_residuals, first.window, first.coupling) / value**2
+
+    @cached_property
+    def is_established(self) -> bool:
+        """Whether longer windows confirm the onset.
+
+        Two of them; one alone agrees with nearly anything, and counts only if the slope, which
+        fell up to the onset, falls less from there on: in subdiffusion it falls on as it did.
+        """
+        n_longer = len(self.slopes) - 1 - self.onset
+        if n_longer != 1 or self.onset == 0:
+            return n_longer > 1
+        first, short, long = self.slopes[0], self.slopes[-2], self.slopes[-1]
+        values = [s.diffusivity_angstrom2_ps for s in (first, short, long)]
+        if values[0] <= 0 or values[1] <= 0:
+            return False
+        per_octave = float((values[1] / values[0]) ** (1 / self.onset))
+        residuals = long.scalar_residuals - per_octave * short.scalar_residuals
+        difference = values[2] - per_octave * values[1]
+        error = estimate(difference, residuals, long.window, long.coupling).standard_error
+        return difference > _LEVEL_ERRORS * error
 
     @cached_property
     def ions_differ(self) -> bool:

@@ -28,6 +28,9 @@ _CAGE_ANGSTROM = 6.0
 #: Mean positions between which distances are taken.
 _N_MEANS = 40
 
+#: Frames that a mean position is taken of.
+_FRAMES_PER_MEAN = 100
+
 #: Time origins of the displacements over half of the run.
 _ORIGINS = 40
 
@@ -81,8 +84,10 @@ class Escape:
     ----------
     cage_angstrom : float
         A compact cage of twelve sites is no wider.
+    farthest_angstrom : float
+        The farthest that any ion got.
     n_escaped : int
-        Ions that got farther than that.
+        Ions that got farther than a cage is wide.
     n_independent : float
         The same, ions that move together counted once.
     growth : tuple of Growth
@@ -92,6 +97,7 @@ class Escape:
     """
 
     cage_angstrom: float
+    farthest_angstrom: float
     n_escaped: int
     n_independent: float
     growth: tuple[Growth, ...]
@@ -111,7 +117,8 @@ def examine_escape(paths: NDArray[np.floating], timestep_fs: float, fit: Diffusi
     jump = fit.jumps.length_angstrom if fit.jumps.n_jumps else 0.0
     cage = max(_CAGE_JUMPS * jump, _CAGE_ANGSTROM)
     width = max(round(SMOOTHING_PS * 1e3 / timestep_fs), n_frames // _N_MEANS, 1)
-    escaped = sum(_farthest(_means(path, width)) > cage for path in paths)
+    reached = np.array([_farthest(_means(path, width)) for path in paths])
+    escaped = int((reached > cage).sum())
     walkers = fit.n_walkers()
     ends = max(1, min(width, n_frames // 4))
     lags = (n_frames // 2, n_frames - ends)
@@ -121,13 +128,16 @@ def examine_escape(paths: NDArray[np.floating], timestep_fs: float, fit: Diffusi
         tuple(_growth(paths, lag, dt_ps, far, slope, walkers) for lag, far in seen)
         for slope in (fit.slope, fit.slopes[fit.onset])
     )
-    return Escape(cage, int(escaped), float(escaped * walkers / n_ions), growth, from_onset)
+    alone = float(escaped * walkers / n_ions)
+    return Escape(cage, float(reached.max()), escaped, alone, growth, from_onset)
 
 
 def _means(path: NDArray[np.floating], width: int) -> NDArray[np.float64]:
     n_blocks = max(1, path.shape[1] // width)
     width = min(width, path.shape[1])
-    blocks = path[:, : n_blocks * width].reshape(3, n_blocks, width)
+    blocks = path[:, : n_blocks * width].reshape(3, n_blocks, width)[
+        :, :, :: max(1, width // _FRAMES_PER_MEAN)
+    ]
     return np.ascontiguousarray(blocks.mean(axis=2, dtype=np.float64).T)
 
 

@@ -16,6 +16,7 @@ from monty.json import MontyDecoder
 from pymatgen.core.trajectory import Trajectory as PymatgenTrajectory
 
 from ionsieve.errors import InputError
+from ionsieve.md_analysis import external
 from ionsieve.md_analysis.assembly import FrameStream
 from ionsieve.md_analysis.content import find_beside, plain_name, read_bytes
 from ionsieve.md_analysis.frame_times import SAME_TIME, FrameTimes
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 def read_trajectory(path: str | Path, options: ReadOptions | None = None) -> Trajectory:
     """Read XDATCAR, vasprun.xml, ASE .traj, (ext)xyz, LAMMPS dump, pymatgen JSON, npz or blob.
 
-    All of them plain or compressed (gz, bz2, xz, zst).
+    All of them plain or compressed (gz, bz2, xz, zst). XTC, TRR, DCD, netCDF and H5MD through
+    MDAnalysis, uncompressed.
 
     Raises
     ------
@@ -97,6 +99,7 @@ def _reader(path: Path) -> Callable[[Path, ReadOptions], Trajectory]:
         (name.endswith(".json"), _pymatgen_json),
         (name.endswith(".traj"), _ase_traj),
         (name.endswith((".xyz", ".extxyz")), read_xyz),
+        (name.endswith(external.SUFFIXES), external.read_with_mdanalysis),
         (name.endswith((".lammpstrj", ".dump")) or name.startswith("dump"), read_lammps_dump),
         (b"<modeling>" in head, read_vasprun),
         (b"configuration=" in head, _xdatcar),
@@ -106,7 +109,7 @@ def _reader(path: Path) -> Callable[[Path, ReadOptions], Trajectory]:
             return reader
     raise InputError(
         f"the format of {path} is not known; give XDATCAR, vasprun.xml, .traj, .xyz, .lammpstrj, "
-        ".json (pymatgen) or .npz"
+        ".json (pymatgen), .npz, or with MDAnalysis .xtc, .trr, .dcd, .nc or .h5md"
     )
 
 

@@ -219,7 +219,9 @@ def _table(
     columns = _columns(comment, path)
     if "pos" not in columns:
         raise InputError(f"{path} has no pos among its Properties ({', '.join(columns)})")
-    label = next((columns[name] for name in ("species", "element", "Z") if name in columns), None)
+    label = next(
+        (columns[name] for name in ("species", "element", "Z", "numbers") if name in columns), None
+    )
     if label is None:
         raise InputError(f"{path} has no species among its Properties ({', '.join(columns)})")
     pos = columns["pos"]

@@ -27,6 +27,7 @@ EXTRAS = {
     ),
     "cluster": frozenset({"fireworks"}),
     "plot": frozenset({"matplotlib"}),
+    "formats": frozenset({"MDAnalysis"}),
     "mpi": frozenset({"mpi4py"}),
     "notebooks": frozenset({"ipykernel", "nbclient", "nbformat"}),
 }

@@ -1,5 +1,7 @@
 """Arrhenius fits of points with known activation energy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -104,6 +106,54 @@ def test_room_temperature_inside_the_range_is_no_extrapolation():
 def test_too_little_to_fit_is_named(points, message):
     with pytest.raises(InputError, match=message):
         fit_arrhenius(points)
+
+
+def flagged(points):
+    fit = fit_arrhenius(points)
+    text = " ".join(fit.warnings)
+    title = plots.plot_arrhenius(fit).get_title()
+    assert title.count("!") == len(fit.warnings)
+    low, high = fit.diffusivity_300k_ci95_cm2_s
+    assert f"({low:.1e} to {high:.1e})" in title
+    return text
+
+
+def test_a_sound_line_is_not_flagged():
+    points = [point(t, law(t), error=0.03) for t in (350, 450, 550, 700)]
+    assert (
+        flagged([replace(p, composition="Na12 S12", volume_angstrom3=900.0) for p in points]) == ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({1: {"composition": "Na24 S24"}}, "cells of different size"),
+        ({1: {"composition": "Li12 S12"}}, "different materials"),
+        ({1: {"composition": "Na12 S11"}}, "different materials"),
+        ({1: {"volume_angstrom3": 1300.0}}, "differ in volume by 44%"),
+    ],
+)
+def test_points_that_do_not_belong_together_are_flagged(change, words):
+    points = [point(t, law(t), error=0.03) for t in (350, 450, 550, 700)]
+    points = [
+        replace(p, **({"composition": "Na12 S12", "volume_angstrom3": 900.0} | change.get(i, {})))
+        for i, p in enumerate(points)
+    ]
+    assert words in flagged(points)
+
+
+def test_senseless_energies_and_long_extrapolations_are_flagged():
+    falling = [point(t, 1e-5 / t, error=0.02) for t in (500, 700, 900)]
+    assert "negative" in flagged(falling)
+    flat = [point(t, law(t, 0.02), error=0.02) for t in (500, 700, 900)]
+    assert "tiny" in flagged(flat)
+    far = flagged([point(t, law(t, 0.4), error=0.02) for t in (700, 900, 1100)])
+    assert "extrapolated over 3." in far
+    two = flagged([point(t, law(t), error=0.3) for t in (700, 800)])
+    assert "two temperatures" in two
+    assert "decades" in two
+    assert "may be zero" in two
 
 
 def test_the_picture_shows_points_bounds_and_band():

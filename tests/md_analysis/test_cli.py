@@ -84,6 +84,31 @@ def test_segments_are_joined(folder, tmp_path):
     assert joined["diffusivity_cm2_s"] == pytest.approx(one["diffusivity_cm2_s"], rel=1e-6)
 
 
+def test_two_mobile_species_have_their_own_results(folder):
+    file = folder / "900.npz"
+    common = ("--temperature", 900, "--json")
+    done = run(file, "--species", "Na,S", *common)
+    assert done.exit_code == 0, done.output
+    both = json.loads(done.stdout)["trajectories"]
+    assert [found["species"] for found in both] == ["Na", "S"]
+    assert {found["frame_of_reference"] for found in both} == {"centre of mass"}
+    assert all(found["framework"] == [] for found in both)
+    plain = run(file, "--species", "Na,S", "--temperature", 900).output
+    assert plain.count("verdict") == 2
+
+
+def test_a_line_through_different_materials_is_flagged(folder, tmp_path):
+    with np.load(folder / "600.npz") as other:
+        values = dict(other)
+    values["species"] = np.where(values["species"] == "S", "Se", values["species"])
+    np.savez(tmp_path / "other.npz", **values)
+    files = [tmp_path / "other.npz", folder / "900.npz"]
+    options = ["--species", "Na", "--temperature", 600, "--temperature", 900]
+    found = json.loads(run(*files, *options, "--json").stdout)
+    assert any("different materials" in text for text in found["arrhenius_warnings"])
+    assert "! points of different materials" in run(*files, *options).output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -92,6 +117,9 @@ def test_segments_are_joined(folder, tmp_path):
         (["--species", "Na", "--temperature", "-5"], "above 0 K"),
         (["--species", "Na", "--temperature", "600", "--temperature", "700"], "2 temperatures"),
         (["--species", "Xx", "--temperature", "600"], "--charge"),
+        (["--species", ",", "--temperature", "600"], "names no element"),
+        (["--species", "Na,S", "--temperature", "600", "--charge", "1"], "one by one"),
+        (["--species", "Na", "--temperature", "600", "--timestep-fs", "1"], "25 fs, 1 fs"),
         (["--species", "Na", "--temperature", "600", "--equilibration-ps", "999"], "skip"),
         (["--species", "Na", "--temperature", "600", "--equilibration-ps", "59.9"], "too few"),
     ],

@@ -12,6 +12,7 @@ import zstandard
 from pymatgen.core import Lattice, Molecule
 from pymatgen.core.trajectory import Trajectory as PymatgenTrajectory
 
+from ionsieve.errors import InputError
 from ionsieve.md_analysis import ReadOptions, Trajectory, read_trajectory
 from trajectory_files import (
     CELL,
@@ -278,3 +279,38 @@ def test_a_cut_archive_is_used_as_far_as_it_goes(suffix, tmp_path):
     found = read_trajectory(path, ReadOptions(timestep_fs=200.0))
     assert found.n_frames < 4000
     assert any("damaged" in note for note in found.notes)
+
+
+# Binary formats through MDAnalysis
+
+
+def test_binary_formats_are_read_with_their_times(tmp_path):
+    mda = pytest.importorskip("MDAnalysis")
+    paths = walk()
+    universe = mda.Universe.empty(len(SPECIES), trajectory=True)
+    universe.add_TopologyAttr("names", SPECIES)
+    universe.add_TopologyAttr("elements", SPECIES)
+    universe.dimensions = [EDGE] * 3 + [90.0] * 3
+    universe.atoms.positions = paths[0]
+    universe.atoms.write(tmp_path / "run.pdb")
+    with mda.Writer(str(tmp_path / "run.xtc"), len(SPECIES)) as writer:
+        for number, frame in enumerate(paths):
+            universe.atoms.positions = frame
+            universe.trajectory.ts.time = 0.2 * number
+            universe.trajectory.ts.frame = number
+            writer.write(universe.atoms)
+    found = read_trajectory(tmp_path / "run.xtc", ReadOptions(topology=tmp_path / "run.pdb"))
+    assert found.species == tuple(SPECIES)
+    assert found.timestep_fs == pytest.approx(200.0)
+    assert_same_paths(found, paths, atol=0.02)
+    refuse(
+        tmp_path / "run.xtc", "200 fs", "100 fs", timestep_fs=100.0, topology=tmp_path / "run.pdb"
+    )
+    refuse(tmp_path / "run.xtc", "--topology")
+
+
+def test_what_binary_formats_need_is_named(tmp_path):
+    path = tmp_path / "run.dcd"
+    path.write_bytes(b"T\x00\x00\x00CORD" + bytes(100))
+    with pytest.raises(InputError, match=r"MDAnalysis|topology"):
+        read_trajectory(path, ReadOptions(timestep_fs=2.0))

@@ -116,6 +116,20 @@ def test_populations_are_told_apart_and_their_difference_is_no_noise():
         assert result.populations == ()
 
 
+def test_motion_along_a_line_is_said():
+    for _, result in results(synthetic.anisotropic, seeds=range(2)):
+        assert "along one line only" in reasons(result)
+    for _, result in results(synthetic.hopping, seeds=range(2)):
+        assert "along one line only" not in reasons(result)
+
+
+def test_ions_that_move_together_across_the_cell_are_said():
+    for size, said in ((8, True), (1, False)):
+        generate = partial(synthetic.grouped, size=size)
+        for _, result in results(generate, seeds=range(2)):
+            assert ("as far as the cell reaches" in reasons(result)) == said
+
+
 def test_a_run_shorter_than_a_picosecond_is_too_short_to_tell():
     known = synthetic.hopping(synthetic.Run(0, 20, 10, length_ps=0.9, timestep_fs=10.0), 0.5)
     result = analyze(as_trajectory(known), "Na", 600.0)
