@@ -60,6 +60,7 @@ def _as_json(plan: PlanDocument, stages: list[StageEstimate], assumption: str) -
         "rejected": [r.model_dump(mode="json") for r in plan.rejected],
         "compositions": compositions,
         "rejected_compositions": [r.model_dump(mode="json") for r in plan.rejected_compositions],
+        "uncovered_systems": list(_uncovered(plan)),
         "stages": [asdict(stage) for stage in stages],
         "cost_assumption": assumption,
     }
@@ -88,6 +89,9 @@ def _print(plan: PlanDocument, stages: list[StageEstimate], assumption: str) -> 
         out.print(
             marked(("rejected", "yellow"), f" {composition.composition_id}: {composition.reason}")
         )
+    for system, names in _uncovered(plan).items():
+        words = f" not covered: {system}; distances are lower bounds: {names}"
+        out.print(marked(("hull", "yellow"), words))
     out.print(_stage_table(stages))
     out.print(
         f"{len(plan.mothers)} mothers, {len(plan.compositions)} compositions, "
@@ -136,22 +140,35 @@ def _table(title: str, left: list[str], right: list[str]) -> Table:
 def _composition_table(plan: PlanDocument) -> Table:
     mobile = plan.mothers[0].mobile_ion
     right = [mobile, "ions", "arrangements"]
-    table = _table("Compositions", ["composition", "per mother formula", "balanced by"], right)
+    table = _table("Compositions", ["composition", "per mother formula"], right)
     for mother in plan.mothers:
         for composition in plan.compositions:
             if composition.mother_id != mother.mother_id:
                 continue
             merged = "".join(f"\n  = {other}" for other in composition.merged_from)
+            if composition.compensation:
+                merged += f"\n  {composition.compensation}"
             table.add_row(
                 composition.composition_id + merged,
                 composition.host_formula + _wanted(composition),
-                composition.compensation or "-",
                 _mobile_change(composition),
                 str(composition.n_ions),
                 readable_count(int(composition.n_arrangements)),
             )
         table.add_section()
     return table
+
+
+def _uncovered(plan: PlanDocument) -> dict[str, str]:
+    """Return the chemical systems that the library of phases does not cover -> compositions."""
+    from ionsieve.workflows.thermodynamics.competing_phases import elements_of, uncovered_system
+
+    systems: dict[str, list[str]] = {}
+    for composition in plan.compositions:
+        system = uncovered_system(elements_of(composition.formula))
+        if system is not None:
+            systems.setdefault(system, []).append(composition.composition_id)
+    return {system: ", ".join(names) for system, names in systems.items()}
 
 
 def _composition_notes(plan: PlanDocument) -> dict[str, str]:

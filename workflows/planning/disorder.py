@@ -24,6 +24,7 @@ from ionsieve.ewald.site_names import CrystalSite, crystal_sites
 from ionsieve.ewald.sublattices import VOIDS, charge_of
 from ionsieve.ewald.voids import find_voids
 from ionsieve.workflows.documents.raw import MotherDocument
+from ionsieve.workflows.planning.formulas import vacancies
 from ionsieve.workflows.settings.schema import Screening
 
 #: Changes of an occupancy below this are rounding of the file, per site.
@@ -269,6 +270,10 @@ class _Filler:
                     n = occupancy * len(site.members) * self.n_cells
                     ions[species] = ions.get(species, 0) + n
         exact = dict(ions)
+        if not any(own.get(self.mobile) for own in sublattices.values()) and not ions.get(
+            self.mobile
+        ):
+            raise InputError(f"no {self.mobile} is left in {self.n_cells} cells; lower the level")
         for own in sublattices.values():
             for species, number in own.items():
                 ions[species] = ions.get(species, 0) + number
@@ -374,7 +379,7 @@ class _Filler:
                 f"needs {-self.change} vacancies of {self.mobile}, the supercell has "
                 f"{round(present - self.change)} of them; lower the level"
             )
-        return group, f"{-self.change} vacancies of {self.mobile} on {name}"
+        return group, f"{vacancies(-self.change)} of {self.mobile} on {name}"
 
     def _neutral(self, shares: list[Shares], fixed: float) -> list[Shares]:
         """Let the mobile ion make up for what the file's occupancies leave."""

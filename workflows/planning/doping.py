@@ -28,7 +28,7 @@ from ionsieve.workflows.documents.raw import (
     Substitution,
 )
 from ionsieve.workflows.planning.disorder import EXACT, DisorderedMother, given_sites
-from ionsieve.workflows.planning.formulas import by_element, host_formula
+from ionsieve.workflows.planning.formulas import by_element, host_formula, vacancies
 from ionsieve.workflows.planning.oxidation import charge
 from ionsieve.workflows.planning.rules import Doped
 from ionsieve.workflows.planning.supercell_choice import disordered_supercell, ordered_supercell
@@ -210,7 +210,9 @@ def _compose(
 def _compensation(mobile: Species, change: int) -> str:
     if change == 0:
         return ""
-    return f"{change} extra {mobile} on voids" if change > 0 else f"{-change} vacancies of {mobile}"
+    return (
+        f"{change} extra {mobile} on voids" if change > 0 else f"{vacancies(-change)} of {mobile}"
+    )
 
 
 def solid_solution(mother: MotherDocument, composition: CompositionDocument) -> SolidSolution:

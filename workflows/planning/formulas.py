@@ -33,10 +33,15 @@ def host_formula(
     order = [mother.mobile_ion]
     for name in sorted(amounts, key=lambda n: Species.from_str(n).X):
         order += [name, *map(str, dopants)] if name == str(host) else [name]
-    counts = by_element({name: ions[name] for name in dict.fromkeys(order)})
+    counts = by_element({name: ions.get(name, 0) for name in dict.fromkeys(order)})
     parts = []
     for symbol, count in counts.items():
         if count > 1e-6:
             number = f"{count / units:.4f}".rstrip("0").rstrip(".")
             parts.append(symbol if number == "1" else f"{symbol}{number}")
     return "".join(parts)
+
+
+def vacancies(count: int) -> str:
+    """Return a number of vacancies in words."""
+    return "1 vacancy" if count == 1 else f"{count} vacancies"

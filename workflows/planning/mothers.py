@@ -80,7 +80,10 @@ def read_mothers(screening: ScreeningFile) -> tuple[list[MotherDocument], list[R
             else:
                 mothers.append(mother)
     if not mothers:
-        reasons = "; ".join(f"{r.source_file} ({r.formula}): {r.reason}" for r in rejected[:5])
+        reasons = "; ".join(
+            f"{r.source_file}{f' ({r.formula})' if r.formula else ''}: {r.reason}"
+            for r in rejected[:5]
+        )
         raise InputError(f"no mother is left: {reasons}; add files or change the filters")
     return mothers, rejected
 

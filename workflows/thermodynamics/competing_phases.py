@@ -7,8 +7,8 @@ is in its ``source``; what is known to exist and not shipped is listed by :func:
 
 from __future__ import annotations
 
+import glob
 import json
-import warnings
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -18,10 +18,12 @@ from typing import Any, Literal
 
 from pymatgen.core.composition import Composition
 from pymatgen.core.lattice import Lattice
+from pymatgen.core.periodic_table import Element
 from pymatgen.core.structure import Structure
-from pymatgen.io.cif import CifParser
 
 from ionsieve.errors import InputError
+from ionsieve.workflows.planning.cif_layout import overlap_problem
+from ionsieve.workflows.planning.crystal_file import read_entries
 
 Accuracy = Literal["published", "prototype", "user"]
 
@@ -74,6 +76,27 @@ def _missing_records() -> tuple[dict[str, str], ...]:
 
 
 @cache
+def _covered() -> tuple[frozenset[str], ...]:
+    """Return the families of elements whose phases are all shipped or listed as missing."""
+    path = files("ionsieve.workflows") / "data" / "phases" / "covered.json"
+    records = json.loads(path.read_text(encoding="utf-8"))
+    return tuple(frozenset(record["elements"]) for record in records)
+
+
+def uncovered_system(elements: Iterable[str]) -> str | None:
+    """Return a chemical system, such as ``Li-Mg-O-Cl``, if the library does not cover it.
+
+    A covered system is one whose phases were gone through one by one: they are shipped, or named by
+    :func:`known_missing`. In any other there may be phases that nobody thought of, so a distance to
+    its hull is a lower bound and the gate's verdict is not known.
+    """
+    system = frozenset(elements)
+    if any(system <= family for family in _covered()):
+        return None
+    return "-".join(sorted(system, key=lambda symbol: (Element(symbol).X, symbol)))
+
+
+@cache
 def elements_of(formula: str) -> frozenset[str]:
     """Return the symbols of the elements in a formula."""
     return frozenset(element.symbol for element in Composition(formula).elements)
@@ -121,7 +144,7 @@ def _shipped(system: frozenset[str]) -> list[CompetingPhase]:
 
 
 def read_phase(path: Path) -> CompetingPhase:
-    """Read one competing phase from a CIF file of the user.
+    """Read one competing phase from a file of the user, as every crystal is read.
 
     Raises
     ------
@@ -129,27 +152,22 @@ def read_phase(path: Path) -> CompetingPhase:
         The file can't be read, holds no or several structures, or is disordered.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            structures = CifParser(path).parse_structures(primitive=True)
-    except OSError as error:
+        entries = read_entries(path)
+    except InputError as error:
+        raise InputError(f"hull.phases: {error}") from error
+    if len(entries) != 1:
         raise InputError(
-            f"hull.phases: {path}: {error.strerror or error}; give the path of a CIF file"
-        ) from error
-    except Exception as error:  # pymatgen raises many kinds on malformed files
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"hull.phases: {path}: no structure could be read ({reason}); give a valid CIF file"
-        ) from error
-    if len(structures) != 1:
-        raise InputError(
-            f"hull.phases: {path}: {len(structures)} structures; split the file, one phase each"
+            f"hull.phases: {path}: {len(entries)} structures; split the file, one phase each"
         )
-    structure = structures[0]
+    structure = entries[0].structure
+    assert structure is not None  # a file without any was refused
     if not structure.is_ordered:
         raise InputError(
             f"hull.phases: {path}: partially occupied sites; give an ordered model of the phase"
         )
+    if problem := overlap_problem(structure):
+        raise InputError(f"hull.phases: {path}: {problem}; correct it")
+    structure = structure.get_primitive_structure()
     structure.remove_oxidation_states()
     return CompetingPhase(
         phase_id=f"user-{path.stem}",
@@ -160,7 +178,19 @@ def read_phase(path: Path) -> CompetingPhase:
     )
 
 
+def _matching(paths: Sequence[Path]) -> list[Path]:
+    """Return the files that paths or glob patterns name, each once."""
+    found: list[Path] = []
+    for path in paths:
+        names = [path] if path.is_file() else [Path(p) for p in sorted(glob.glob(str(path)))]
+        if not names:
+            raise InputError(f"hull.phases: nothing matches '{path}'; give the path of a CIF file")
+        found += [name for name in names if name not in found]
+    return found
+
+
 def _read_all(paths: Sequence[Path]) -> list[CompetingPhase]:
+    paths = _matching(paths)
     phases = [read_phase(path) for path in paths]
     seen: dict[str, Path] = {}
     for phase, path in zip(phases, paths, strict=True):
@@ -228,13 +258,22 @@ def known_missing(elements: Iterable[str], phases: Iterable[CompetingPhase] = ()
     Returns
     -------
     list of str
-        Formula, with a note on which form or what it is.
+        Formula, with a note on which form or what it is; at last the system itself, as ``not
+        covered: Li-Mg-O-Cl (...)``, if the library does not cover it.
     """
     system = frozenset(elements)
+    phases = list(phases)
     supplied = {phase.formula for phase in phases if phase.accuracy == "user"}
-    return [
+    missing = [
         f"{record['formula']} ({record['note']})" if record["note"] else record["formula"]
         for record in _missing_records()
         if elements_of(record["formula"]) <= system
         and Composition(record["formula"]).reduced_formula not in supplied
     ]
+    if (uncovered := uncovered_system(system)) is not None:
+        within = [p for p in phases if elements_of(p.formula) <= system]
+        n = len(within) or len(_shipped(system))
+        missing.append(
+            f"not covered: {uncovered} ({n} of its phases are used, there may be others)"
+        )
+    return missing

@@ -15,12 +15,20 @@ from ionsieve.workflows.thermodynamics.competing_phases import (
     library_elements,
     phases_for,
     read_phase,
+    uncovered_system,
 )
 
-#: The mothers' cations, the dopants of the mothers' README, sulfur, and chlorine.
+#: Elements of the example's sodium sulfides and their dopants, and chlorine.
 ELEMENTS = {
     *("Na", "S", "P", "Sb", "Sn", "In", "Y", "W", "Mo", "Si", "Ge", "Ta", "Nb", "V"),
     *("Ga", "Al", "Zr", "Hf", "Ti", "Mg", "Zn", "Ca", "Cl"),
+}
+#: Elements that occur in solid electrolytes: each must have a structure.
+ELECTROLYTES = {
+    *("H", "Li", "Na", "K", "Ag", "Cu", "Mg", "Ca", "Sr", "Ba", "Zn", "Al", "Ga", "In", "Sc"),
+    *("Y", "La", "Gd", "Er", "B", "C", "Si", "Ge", "Sn", "Ti", "Zr", "Hf", "V", "Nb", "Ta"),
+    *("Cr", "Mo", "W", "Mn", "Fe", "Co", "Ni", "N", "P", "As", "Sb", "Bi", "O", "S", "Se"),
+    *("Te", "F", "Cl", "Br", "I"),
 }
 DATA = files("ionsieve.workflows") / "data" / "phases"
 RECORDS = {
@@ -60,24 +68,57 @@ DENSITIES = {
     "Ga2S3": 3.7,
     "Al2S3": 2.02,
     "GeS2-II": 3.01,
+    "Li": 0.534,
+    "K": 0.86,
+    "Ag": 10.5,
+    "La": 6.15,
+    "Er": 9.07,
+    "As": 5.75,
+    "Se": 4.81,
+    "C-graphite": 2.2,
+    "Mn-alpha": 7.3,
+    "B-alpha": 2.46,
+    "Br2": 4.05,
+    "LiCl": 2.07,
+    "LiF": 2.64,
+    "Li2O": 2.01,
+    "Li2S": 1.64,
+    "Na2O": 2.39,
+    "Al2O3": 3.99,
+    "Y2O3": 5.03,
+    "La2O3": 6.51,
+    "TiO2-rutile": 4.23,
+    "ZrO2": 5.68,
+    "HfO2": 9.68,
+    "SiO2-quartz": 2.65,
+    "MgCl2": 2.33,
+    "CaCl2": 2.15,
+    "BaCl2": 3.9,
+    "AlCl3": 2.48,
+    "LaF3": 5.9,
+    "LaCl3": 3.84,
+    "LiNbO3": 4.64,
+    "MgAl2O4": 3.58,
+    "Li3PO4-beta": 2.46,
+    "NaZr2P3O12": 3.2,
 }
 
 
 @pytest.fixture(scope="module")
 def library():
-    return {phase.phase_id: phase for phase in phases_for(ELEMENTS)}
+    return {phase.phase_id: phase for phase in phases_for(library_elements())}
 
 
 def shortest_over_radii(structure):
     """The shortest interatomic distance over the sum of the atomic radii, periodic images too."""
     radii = np.array([float(Element(s.specie.symbol).atomic_radius) for s in structure])
-    centers, neighbors, _, distances = structure.get_neighbor_list(5.0)
+    centers, neighbors, _, distances = structure.get_neighbor_list(6.0)
     return float(np.min(distances / (radii[centers] + radii[neighbors])))
 
 
 def test_every_record_builds_to_its_formula(library):
     assert set(library) == set(RECORDS)
-    assert library_elements() == ELEMENTS
+    assert library_elements() >= {*ELEMENTS, *ELECTROLYTES}
     for phase_id, record in RECORDS.items():
         structure = library[phase_id].structure
         assert structure.composition.reduced_formula == record["formula"], phase_id
@@ -113,6 +154,26 @@ def test_provenance_is_complete():
         assert not re.search("ICSD|FIZ", json.dumps(record)), phase_id
         for doi in re.findall(r"doi:(\S+?)(?:[;,]|$|\s)", record["source"]):
             assert re.fullmatch(r"10\.\d{4,5}/\S+", doi), phase_id
+
+
+def test_every_element_of_an_electrolyte_is_shipped():
+    for symbol in ELECTROLYTES:
+        assert any(set(Composition(p.formula).as_dict()) == {symbol} for p in phases_for({symbol}))
+
+
+def test_systems_outside_the_library_are_said_not_to_be_covered():
+    assert uncovered_system({"Na", "Sb", "W", "S"}) is None
+    assert uncovered_system({"Li", "Mg", "O", "Cl"}) == "Li-Mg-Cl-O"
+    missing = known_missing({"Li", "Mg", "O", "Cl"}, phases_for({"Li", "Mg", "O", "Cl"}))
+    assert missing[-1].startswith("not covered: Li-Mg-Cl-O (")
+    assert not any(text.startswith("not covered") for text in known_missing({"Na", "S"}))
+
+
+def test_user_phases_by_pattern(tmp_path, xenon):
+    assert phases_for({"Xe"}, extra=[tmp_path / "x*.cif"])[-1].phase_id == "user-xenon"
+    assert len(phases_for({"Xe"}, extra=[xenon, tmp_path / "*.cif"])) == 1
+    with pytest.raises(InputError, match=r"nothing matches .*z\*\.cif"):
+        phases_for({"Xe"}, extra=[tmp_path / "z*.cif"])
 
 
 def test_every_metal_has_its_element_and_a_sulfide(library):
@@ -154,7 +215,7 @@ def test_missing_phases_belong_to_the_system():
 
 def test_missing_formulas_are_formulas_of_known_elements():
     for record in json.loads((DATA / "missing.json").read_text()):
-        assert set(Composition(record["formula"]).as_dict()) <= ELEMENTS, record
+        assert set(Composition(record["formula"]).as_dict()) <= library_elements(), record
 
 
 def write_cif(path: Path, structure: Structure) -> Path:
@@ -194,7 +255,7 @@ def test_unfit_user_files_are_refused(tmp_path, xenon):
         read_phase(tmp_path / "nowhere.cif")
     garbage = tmp_path / "garbage.cif"
     garbage.write_text("not a crystal\n")
-    with pytest.raises(InputError, match=r"garbage\.cif: no structure"):
+    with pytest.raises(InputError, match=r"garbage\.cif: no data block"):
         read_phase(garbage)
     half = Structure(Lattice.cubic(5), [{"Na": 0.5}], [[0, 0, 0]])
     with pytest.raises(InputError, match=r"half\.cif: partially occupied"):

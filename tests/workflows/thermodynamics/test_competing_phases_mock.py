@@ -13,7 +13,7 @@ from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 from pymatgen.core import Composition
 
 from ionsieve.workflows.backends.mock_vasp.potential import Ion, site_energy
-from ionsieve.workflows.thermodynamics.competing_phases import library_elements, phases_for
+from ionsieve.workflows.thermodynamics.competing_phases import phases_for
 
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "fit_site_energies.py"
 DIGITS = SCRIPT.with_name("mock_vasp_digits.py")
@@ -44,7 +44,7 @@ def script():
 
 @pytest.fixture(scope="module")
 def relaxed(script):
-    phases = phases_for(library_elements())
+    phases = phases_for(script.FITTED_ELEMENTS)
     return {phase.phase_id: script.relaxed(phase.structure) for phase in phases}
 
 
