@@ -219,3 +219,34 @@ def nearest_image_distance(a, b, cell):
 
     shifts = itertools.product(range(-2, 3), repeat=3)
     return min(np.linalg.norm(a - b + np.array(s) @ cell) for s in shifts)
+
+
+# ---- sound molecular dynamics
+
+
+def worst_step(fractional, cells, limits):
+    """Ion, later frame and length of the step from frame to frame that is longest for its limit."""
+    import math
+
+    worst = (0, 0, 0.0)
+    n_ions, _, n_frames = fractional.shape
+    for ion in range(n_ions):
+        for frame in range(1, n_frames):
+            moved = [0.0, 0.0, 0.0]
+            for vector in range(3):
+                turns = fractional[ion, vector, frame] - fractional[ion, vector, frame - 1]
+                for axis in range(3):
+                    moved[axis] += turns * cells[frame][vector][axis]
+            step = math.sqrt(sum(length**2 for length in moved))
+            if step / limits[ion] > worst[2] / limits[worst[0]]:
+                worst = (ion, frame, step)
+    return worst
+
+
+def height(cell):
+    """Least distance between opposite faces: the volume over the largest face."""
+    import numpy as np
+
+    a, b, c = cell
+    faces = [np.linalg.norm(np.cross(*pair)) for pair in ((a, b), (b, c), (c, a))]
+    return abs(np.dot(a, np.cross(b, c))) / max(faces)

@@ -15,7 +15,7 @@ from fireworks.core.rocket_launcher import rapidfire
 from jobflow import Flow, job
 from pymongo import MongoClient
 
-from ionsieve.errors import InputError
+from ionsieve.errors import InputError, OutsideFailure
 from ionsieve.workflows.cli import cli
 from ionsieve.workflows.documents.flows import NewFlow
 from ionsieve.workflows.runners.fireworks.launchpad import WorkflowQueue, open_launchpad
@@ -107,6 +107,17 @@ def fail(_):
     raise ValueError("too many electrons")
 
 
+@job
+def be_killed(counter, n_times):
+    """Fail as VASP does when something outside kills it, the first times."""
+    runs = Path(counter)
+    n_runs = int(runs.read_text()) + 1 if runs.exists() else 1
+    runs.write_text(str(n_runs))
+    if n_runs <= n_times:
+        raise OutsideFailure("VASP was killed by SIGKILL; did memory or time run out?")
+    return n_runs
+
+
 def new_flow(key, *jobs):
     for job_ in jobs:
         job_.update_metadata({"flow_key": key})
@@ -141,8 +152,36 @@ def test_failure_is_told_in_one_line_and_can_be_retried(
     (status,) = queue.flows()
     assert (status.state, status.failed_job) == ("failed", "count electrons")
     assert status.error == "ValueError: too many electrons"
+    assert Path(status.failed_folder).is_dir()
+    assert not status.retriable
+    assert queue.rerun_outside() == []
     assert len(queue.rerun_failed()) == 1
     assert queue.flows()[0].state == "waiting"
+
+
+@pytest.mark.parametrize(("n_times", "state"), [(1, "completed"), (2, "failed")])
+def test_job_that_something_outside_ended_runs_once_more(
+    queue, launchpad, job_store, tmp_path, monkeypatch, n_times, state
+):
+    counter = tmp_path / "runs"
+    queue.add(new_flow("k7", be_killed(str(counter), n_times)), job_store)
+    run_all(launchpad, tmp_path, monkeypatch)
+    # Not failed yet: who watches goes on, and the next submission runs it again.
+    (status,) = queue.flows()
+    assert (status.state, status.error) == ("waiting", "")
+    assert len(queue.rerun_outside()) == 1
+    assert queue.rerun_outside() == []
+    run_all(launchpad, tmp_path, monkeypatch)
+    (status,) = queue.flows()
+    assert (status.state, counter.read_text()) == (state, "2")
+    assert queue.rerun_outside() == []
+    if state == "failed":
+        assert status.error.startswith("VASP was killed by SIGKILL twice; ")
+        assert status.retriable
+        assert Path(status.failed_folder).is_dir()
+        assert len(queue.rerun_failed()) == 1
+        run_all(launchpad, tmp_path, monkeypatch)
+        assert queue.flows()[0].state == "completed"
 
 
 def test_racing_submissions_add_every_flow_once(folder, job_store):

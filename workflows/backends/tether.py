@@ -3,10 +3,11 @@
 Custodian starts VASP in a session of its own, so a killed worker would leave VASP running. Started
 as ``python -S -E tether.py COMMAND...`` in between, this script runs the command as its child in
 the same process group, passes signals and the exit code through, and ends the command as soon as
-its own parent is gone.
+its own parent is gone. How the command ended stays in ``exit_status.json``.
 """
 
 import ctypes
+import json
 import os
 import select
 import signal
@@ -18,6 +19,10 @@ _ORPHAN_SIGNAL = signal.SIGUSR2
 _LOOK_SECONDS = 0.5
 _GRACE_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
+#: What the parent is to know when the command has ended. Written before it starts, too, and then in
+#: place: a full disk has room for it, and a file without an end tells that we were killed as well.
+STATUS_NAME = "exit_status.json"
+_STATUS_BYTES = 128
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 
@@ -55,6 +60,16 @@ def _reap(child: int) -> int | None:
     return status if done else None
 
 
+def _write_status(**how: object) -> None:
+    """Write how the command ended: ``exit_code`` or ``signal``, and whether we were ``told`` to."""
+    try:
+        file = os.open(STATUS_NAME, os.O_WRONLY | os.O_CREAT, 0o644)
+        os.write(file, json.dumps(how).ljust(_STATUS_BYTES - 1).encode() + b"\n")
+        os.close(file)
+    except OSError as error:
+        print(f"tether: cannot write {STATUS_NAME}: {error.strerror}", file=sys.stderr, flush=True)
+
+
 def _leave_as(status: int) -> None:
     """Exit as the child did, by the same signal or code."""
     if os.WIFSIGNALED(status):
@@ -72,11 +87,18 @@ def main(command: list[str]) -> None:
     os.set_blocking(woken_by, False)
     os.set_inheritable(wake, False)
     signal.set_wakeup_fd(woken_by)
+    _write_status()
     child = _start(command)
+    told: list[int] = []
+
+    def pass_on(number: int, _frame: object) -> None:
+        told.append(number)
+        os.kill(child, number)
+
     for number in (signal.SIGCHLD, _ORPHAN_SIGNAL):
         signal.signal(number, lambda *_: None)
     for number in _PASSED_ON:
-        signal.signal(number, lambda got, _: os.kill(child, got))
+        signal.signal(number, pass_on)
     _ask_for_death_signal(_ORPHAN_SIGNAL)
     orphaned_at = None
     while (status := _reap(child)) is None:
@@ -88,6 +110,10 @@ def main(command: list[str]) -> None:
             _signal_all(child, signal.SIGKILL)
         if select.select([wake], [], [], _LOOK_SECONDS)[0]:
             os.read(wake, 512)
+    if os.WIFSIGNALED(status):
+        _write_status(signal=os.WTERMSIG(status), told=os.WTERMSIG(status) in told)
+    else:
+        _write_status(exit_code=os.WEXITSTATUS(status))
     _leave_as(status)
 
 

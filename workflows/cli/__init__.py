@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import sys
@@ -12,7 +11,7 @@ from typing import NoReturn
 import click
 
 import ionsieve
-from ionsieve.errors import InputError, IonSieveError, one_line
+from ionsieve.errors import InputError, IonSieveError, disk_is_full, one_line
 from ionsieve.extras import explain_missing
 from ionsieve.workflows.cli.log import show_log
 
@@ -109,6 +108,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(IonSieveError.exit_code)
     except IonSieveError as error:
+        if disk_is_full(error):
+            _fail(*_unexpected(error))
         _fail(str(error), error.exit_code)
     except Exception as error:
         _fail(*_unexpected(error))
@@ -120,9 +121,11 @@ def _unexpected(error: Exception) -> tuple[str, int]:
     if isinstance(error, ModuleNotFoundError) and (remedy := explain_missing(error)):
         return remedy, InputError.exit_code
     more = f"'ionsieve --debug ...' or {_DEBUG_VARIABLE}=1 shows the traceback"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        where = f" while writing {error.filename}" if error.filename else ""
-        return f"the disk is full{where}; make room and type it again", IonSieveError.exit_code
+    if disk_is_full(error):
+        written = getattr(error, "filename", None)
+        where = f" while writing {written}" if written else f" ({error})"
+        text = f"the disk is full{where}; make room and type it again: what was stored is kept"
+        return text, IonSieveError.exit_code
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}; {more}", IonSieveError.exit_code

@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ionsieve.workflows.documents.flows import FlowStatus
     from ionsieve.workflows.results.handle import Results
     from ionsieve.workflows.runners.local.run import RunResult
     from ionsieve.workflows.settings.schema import Screening
+
+#: Compositions named that wait for the same.
+_N_NAMED = 5
 
 
 @click.command(name="run")
@@ -62,11 +68,14 @@ def command(screening: Path, workers: int | None, retry_failed: bool, as_json: b
 
 def _outcome(result: RunResult, report: Path) -> dict[str, object]:
     states = [status.state for status in result.statuses]
+    names = ("stage", "label", "failed_job", "error", "failed_folder", "retriable")
     return {
         "n_mothers": len(result.plan.mothers),
         "n_compositions": len(result.plan.compositions),
         "n_flows": len(states),
         "n_failed": states.count("failed"),
+        "failed": [{name: getattr(s, name) for name in names} for s in _failed(result)],
+        "blocked": result.blocked,
         "n_recomputed": len(result.lost),
         "report": str(report),
     }
@@ -75,7 +84,7 @@ def _outcome(result: RunResult, report: Path) -> dict[str, object]:
 def _print_outcome(
     path: Path, settings: Screening, result: RunResult, results: Results, report: Path
 ) -> None:
-    from ionsieve.workflows.cli.printing import console, marked
+    from ionsieve.workflows.cli.printing import console
     from ionsieve.workflows.results.presentation import result_table
 
     out = console()
@@ -94,16 +103,41 @@ def _print_outcome(
     page = results.find(sort="-passed,-sigma_long_s_cm", limit=20)
     title = f"{settings.name}: ranked conductors"
     out.print(result_table(page.rows, title=title, total=page.total))
-    failed = [status for status in result.statuses if status.state == "failed"]
-    for status in failed:
-        folder = f" ({status.failed_folder})" if status.failed_folder else ""
-        words = f" {status.stage} {status.label}: {status.error}{folder}"
-        out.print(marked(("failed", "red"), words), soft_wrap=True)
-    if failed:
-        out.print(f"Try them again: ionsieve run {path} --retry-failed", soft_wrap=True)
+    _print_failures(out, path, result)
     out.print(f"Report: {report}", soft_wrap=True)
     out.print(
         f"Query:  ionsieve query {path} --where "
         "'sigma_long_s_cm > 1e-3 and passed' --sort -sigma_long_s_cm",
         soft_wrap=True,
     )
+
+
+def _failed(result: RunResult) -> list[FlowStatus]:
+    return [status for status in result.statuses if status.state == "failed"]
+
+
+def _print_failures(out: Console, path: Path, result: RunResult) -> None:
+    """Say what failed, why and where, what waits for it, and whether trying again may help."""
+    from ionsieve.workflows.cli.printing import marked
+    from ionsieve.workflows.funnel.table import titles
+
+    failed, stages = _failed(result), titles()
+    for status in failed:
+        folder = f" ({status.failed_folder})" if status.failed_folder else ""
+        where = "" if status.failed_folder in status.error else folder
+        stage = stages.get(status.stage, status.stage).lower()
+        words = f" {stage} {status.label}: {status.error}{where}"
+        out.print(marked(("failed", "red"), words), soft_wrap=True)
+    waiting: dict[str, list[str]] = {}
+    for name, reason in result.blocked.items():
+        waiting.setdefault(reason, []).append(name)
+    for reason, names in waiting.items():
+        more = f" and {len(names) - _N_NAMED} more" if len(names) > _N_NAMED else ""
+        words = f" {', '.join(names[:_N_NAMED])}{more}: {reason}"
+        out.print(marked(("blocked", "yellow"), words), soft_wrap=True)
+    n_retriable = sum(status.retriable for status in failed)
+    if n_retriable:
+        which = "What failed" if n_retriable == len(failed) else f"{n_retriable} of these"
+        out.print(
+            f"{which} may succeed another time: ionsieve run {path} --retry-failed", soft_wrap=True
+        )

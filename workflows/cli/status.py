@@ -107,6 +107,8 @@ def _composition_table(rows: list[dict[str, Any]]) -> Table:
         table.add_column(heading, overflow="fold")
     for row in rows:
         colour = "red" if row["state"] == "failed" else "default"
-        why = row["failure"] or row["reason"] or ""
+        # What failed, and what it waits for where that is something else.
+        words = (row["failure"] or "", row["reason"] or "")
+        why = words[0] if words[1] in words[0] else "; ".join(filter(None, words))
         table.add_row(row["composition_id"], marked((row["state"], colour)), why)
     return table

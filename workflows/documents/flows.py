@@ -55,6 +55,8 @@ class FlowStatus:
         Name of that job.
     failed_folder : str
         Its folder, where the runner knows it.
+    retriable : bool
+        Whether that job may succeed another time as it is: something outside ended it.
     run_dirs : tuple of str
         Folders of the jobs that started, in the order of the jobs.
     started_at, ended_at : datetime or None
@@ -70,6 +72,7 @@ class FlowStatus:
     error: str = ""
     failed_job: str = ""
     failed_folder: str = ""
+    retriable: bool = False
     run_dirs: tuple[str, ...] = ()
     started_at: datetime | None = None
     ended_at: datetime | None = None

@@ -198,6 +198,7 @@ class FailureDocument(Document):
     job: str = Field("", description="name of the job that failed")
     reason: str
     folder: str = ""
+    retriable: bool = Field(False, description="something outside ended it: may succeed next time")
 
 
 class Arrangement(Document):

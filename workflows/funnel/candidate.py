@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pydantic import ConfigDict
-from pymatgen.core import Species, Structure
+from pymatgen.core import Composition, Species, Structure
 
 from ionsieve.workflows.backends.registry import get_backend
 from ionsieve.workflows.documents.raw import (
@@ -57,6 +57,12 @@ class Candidate:
             formula=self.composition.formula,
             backend=self.screening.backend.name,
         )
+
+    @property
+    def ions(self) -> str:
+        """Formula of the supercell with its numbers of ions."""
+        one = Composition(self.composition.formula)
+        return (one * (self.composition.n_ions / one.num_atoms)).formula
 
     @property
     def mobile_species(self) -> Species:

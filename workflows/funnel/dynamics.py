@@ -112,6 +112,7 @@ def make_run(
         key=settings_hash("run", material.key, wanted, case.phases.energy_key),
         stage=stage,
         species=case.candidate.composition.mobile_ion,
+        ions=case.candidate.ions,
         temperature_k=wanted["temperature_k"],
         timestep_fs=settings.timestep_fs,
         frame_interval=settings.frame_interval,

@@ -125,6 +125,18 @@ class Funnel:
         keys = self.keys()
         return [status for status in statuses if status.key in keys]
 
+    def blocked(self) -> dict[str, str]:
+        """Return which compositions wait for what others compute, and for what.
+
+        When nothing runs any more, that is what failed.
+        """
+        return {
+            name: outcome.reason
+            for name, case in self.cases.items()
+            for outcome in case.outcomes.values()
+            if outcome.state == "waiting" and outcome.reason
+        }
+
     def forget_failures(self) -> None:
         """Let every flow that failed be tried again."""
         failed = [key for key in self.keys() if self.records.failure(key) is not None]

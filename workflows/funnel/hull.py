@@ -119,8 +119,10 @@ class HullStage(Stage):
         if elements := case.phases.lacking(formula, done):
             reason = (
                 f"no energy of the element {', '.join(elements)} (failed: "
-                f"{', '.join(sorted(failures))}); --retry-failed tries again"
+                f"{', '.join(sorted(failures))})"
             )
+            if any(failure["retriable"] for failure in failures.values() if failure):
+                reason += "; --retry-failed tries again"
             return Outcome(self.name, "waiting", reason=reason)
         material = case.result("relax")
         key = settings_hash(

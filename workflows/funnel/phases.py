@@ -10,6 +10,7 @@ from typing import Any
 from jobflow import Flow, job
 from pymatgen.core import Structure
 
+from ionsieve.errors import IonSieveError
 from ionsieve.workflows.backends.registry import get_backend
 from ionsieve.workflows.documents.raw import (
     PhaseBookDocument,
@@ -21,6 +22,7 @@ from ionsieve.workflows.documents.raw import (
 from ionsieve.workflows.funnel.candidate import energy_key, neutral
 from ionsieve.workflows.funnel.records import Entry, Records
 from ionsieve.workflows.funnel.requests import Request, Tags
+from ionsieve.workflows.funnel.soundness import calculation_fault
 from ionsieve.workflows.settings.identity import settings_hash
 from ionsieve.workflows.settings.schema import Screening
 from ionsieve.workflows.thermodynamics.competing_phases import (
@@ -47,8 +49,25 @@ def record_phase(
     structure: Structure,
     energy_ev_atom: float,
     static_uuid: str,
+    folder: str,
+    asked: str,
 ) -> PhaseDocument:
-    """Return the relaxed phase and its energy."""
+    """Return the relaxed phase and its energy.
+
+    Parameters
+    ----------
+    folder
+        Of the static calculation.
+    asked
+        Formula of the cell, with its numbers of ions.
+
+    Raises
+    ------
+    IonSieveError
+        The outcome is nonsense.
+    """
+    if fault := calculation_fault(structure, energy_ev_atom, asked):
+        raise IonSieveError(f"{folder}: {fault}")
     return PhaseDocument(
         phase_id=phase_id,
         formula=structure.composition.reduced_formula,
@@ -170,7 +189,8 @@ def stored_phases(phases: Sequence[PhaseEntry], records: Records) -> dict[str, E
 def phase_flow(screening: Screening, entry: PhaseEntry, structure: Structure) -> Flow:
     """Return relaxation, static calculation and record of one phase."""
     backend = get_backend(screening)
-    relaxed = backend.relax(neutral(structure), f"relax {entry.phase_id}")
+    start = neutral(structure)
+    relaxed = backend.relax(start, f"relax {entry.phase_id}")
     static = backend.static(relaxed.structure, f"static {entry.phase_id}", after=relaxed)
     record = record_phase(
         screening,
@@ -181,6 +201,8 @@ def phase_flow(screening: Screening, entry: PhaseEntry, structure: Structure) ->
         static.structure,
         static.energy_ev_atom,
         static.uuid,
+        static.folder,
+        start.formula,
     )
     labels = {"phase_id": entry.phase_id}
     tags = Tags(screening, STAGE, PRIORITY, entry.key, "relaxation", labels)

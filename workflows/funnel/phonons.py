@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import scipy.constants as const
 from jobflow import CURRENT_JOB, Flow, job
 from pydantic import BaseModel
 
+from ionsieve.errors import IonSieveError
 from ionsieve.workflows.backends.registry import get_backend
 from ionsieve.workflows.documents.collections import column
 from ionsieve.workflows.documents.raw import PhononDocument, PlanDocument
@@ -35,7 +37,17 @@ if TYPE_CHECKING:
 def record_phonons(
     subject: Subject, key: str, band_structure: PhononBandStructureSymmLine, phonon_uuid: str
 ) -> PhononDocument:
-    """Return the lowest and the highest harmonic frequency; imaginary ones are negative."""
+    """Return the lowest and the highest harmonic frequency; imaginary ones are negative.
+
+    Raises
+    ------
+    IonSieveError
+        A frequency is no number.
+    """
+    if not np.isfinite(band_structure.bands).all():
+        raise IonSieveError(
+            f"a phonon frequency of {subject.formula} is no number: a calculation broke down"
+        )
     return PhononDocument(
         composition_id=subject.composition_id,
         mother_id=subject.mother_id,

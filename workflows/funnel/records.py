@@ -70,7 +70,10 @@ class Records:
 
     def __init__(self, job_store: JobStore, fields: Mapping[str, Sequence[str]]) -> None:
         self._store = job_store
-        self._fields = {**fields, FailureDocument.__name__: ("reason", "job", "folder")}
+        self._fields = {
+            **fields,
+            FailureDocument.__name__: ("reason", "job", "folder", "retriable"),
+        }
         self._found: dict[tuple[str, str], list[Entry]] = {}
         self._last: dict[str, int] = {}
         self.refresh()
@@ -179,6 +182,7 @@ def _failure_of(status: FlowStatus) -> dict[str, Any]:
         job=status.failed_job,
         reason=status.error,
         folder=status.failed_folder,
+        retriable=status.retriable,
     )
     return stored_document(failure, _failure_uuid(status.key), status.key, status.stage)
 

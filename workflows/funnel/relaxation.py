@@ -9,12 +9,14 @@ from jobflow import Flow, job
 from pydantic import BaseModel
 from pymatgen.core import Structure
 
+from ionsieve.errors import IonSieveError
 from ionsieve.workflows.backends.registry import get_backend
 from ionsieve.workflows.documents.collections import column
 from ionsieve.workflows.documents.raw import MaterialDocument, PlanDocument
 from ionsieve.workflows.funnel.candidate import Subject, neutral
 from ionsieve.workflows.funnel.ranking import kept_keys
 from ionsieve.workflows.funnel.records import Entry
+from ionsieve.workflows.funnel.soundness import calculation_fault
 from ionsieve.workflows.funnel.stage import (
     Case,
     CoreHours,
@@ -43,6 +45,8 @@ def record_material(
     structure: Structure,
     energy_ev_atom: float,
     static_uuid: str,
+    folder: str,
+    asked: str,
 ) -> MaterialDocument:
     """Return one relaxed arrangement and its energy.
 
@@ -50,7 +54,18 @@ def record_material(
     ----------
     starting_volume
         Before relaxation, in cubic Angstrom.
+    folder
+        Of the static calculation.
+    asked
+        Formula of the arrangement, with its numbers of ions.
+
+    Raises
+    ------
+    IonSieveError
+        The outcome is nonsense.
     """
+    if fault := calculation_fault(structure, energy_ev_atom, asked):
+        raise IonSieveError(f"{folder}: {fault}")
     return MaterialDocument(
         composition_id=subject.composition_id,
         mother_id=subject.mother_id,
@@ -150,6 +165,8 @@ class RelaxStage(Stage):
             static.structure,
             static.energy_ev_atom,
             static.uuid,
+            static.folder,
+            structure.formula,
         )
         tags = self.tags(case, member.key)
         jobs = tags.calculations([*relaxed.jobs, *static.jobs])

@@ -10,12 +10,14 @@ from jobflow import CURRENT_JOB, Flow, Job, JobConfig, JobStore, OutputReference
 from pydantic import ConfigDict
 from pymatgen.core import Species, Structure
 
+from ionsieve.errors import InputError, IonSieveError
 from ionsieve.workflows.backends.protocol import Checkpoint, MDSpec
 from ionsieve.workflows.backends.registry import get_backend
 from ionsieve.workflows.documents.raw import Document, SegmentDocument, TransportDocument
 from ionsieve.workflows.funnel.candidate import Subject, neutral
 from ionsieve.workflows.funnel.records import Entry
 from ionsieve.workflows.funnel.requests import Tags
+from ionsieve.workflows.funnel.soundness import trajectory_fault
 from ionsieve.workflows.settings.identity import settings_hash
 from ionsieve.workflows.settings.schema import Screening
 from ionsieve.workflows.store.blobs import stored_bytes
@@ -34,6 +36,8 @@ class Run(Document):
         screening, are pieces of one.
     stage
         For whom it runs.
+    ions
+        Formula of the cell, with its numbers of ions.
     equilibration_ps
         Discarded before the analysis.
     fastest_phonon_thz
@@ -46,6 +50,7 @@ class Run(Document):
     key: str
     stage: str
     species: str
+    ions: str
     temperature_k: float
     timestep_fs: float
     frame_interval: int
@@ -93,9 +98,21 @@ def store_segment(
         The job that stored the segment before.
     end
         Where the calculation ended.
+
+    Raises
+    ------
+    IonSieveError
+        The segment is nonsense: no numbers, other ions, or an exploded run.
     """
     backend = get_backend(settings)
-    trajectory = backend.read_segment(end, run.spec(n_frames))
+    try:
+        trajectory = backend.read_segment(end, run.spec(n_frames))
+    except InputError as error:
+        # What readers of files advise is not for a run of our own.
+        cause = str(error).partition(";")[0]
+        raise IonSieveError(f"{end.folder}: the segment is of no use: {cause}") from error
+    if fault := trajectory_fault(trajectory, run.ions, run.temperature_k):
+        raise IonSieveError(f"{end.folder}: {fault}")
     return SegmentDocument(
         composition_id=run.subject.composition_id,
         stage=run.stage,

@@ -243,6 +243,7 @@ class Stage(ABC):
 
 
 def reason_of(failure: Entry) -> str:
-    """Return why a flow failed, with the job's name."""
-    job = failure["job"]
-    return f"{job}: {failure['reason']}" if job else str(failure["reason"])
+    """Return why a flow failed, with the job's name and folder."""
+    job, reason, folder = (str(failure[name]) for name in ("job", "reason", "folder"))
+    where = f" ({folder})" if folder and folder not in reason else ""
+    return f"{job}: {reason}{where}" if job else f"{reason}{where}"

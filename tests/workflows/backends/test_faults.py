@@ -54,6 +54,9 @@ def test_faults_strike_in_their_step_only():
     assert not error.strike(2, lambda: None)
     with pytest.raises(InjectedError, match="EDDRMM"):
         error.strike(3, lambda: None)
+    spoiled = Fault("nan", 3)
+    assert [spoiled.spoils_energy(n) for n in (2, 3, 4)] == [False, True, True]
+    assert not spoiled.strike(3, lambda: None)
     unconverged = Fault("unconverged", 3)
     assert [unconverged.is_unconverged(n) for n in (2, 3, 4)] == [False, True, True]
     assert not unconverged.strike(3, lambda: None)

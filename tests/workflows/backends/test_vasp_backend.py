@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -249,17 +250,39 @@ def test_custodian_repairs(execute, salt, monkeypatch, fault, handler):
     }
 
 
-@pytest.mark.parametrize("fault", ["crash@2", "truncate@2"])
+@pytest.mark.parametrize(
+    ("fault", "reason"), [("crash@2", "crashed with SIGSEGV"), ("truncate@2", "is cut short")]
+)
 def test_what_custodian_cannot_repair_fails_and_then_succeeds(
-    execute, backend, salt, monkeypatch, tmp_path, fault
+    execute, backend, salt, monkeypatch, tmp_path, fault, reason
 ):
     counter = tmp_path / "attempts"
     monkeypatch.setenv(VARIABLE, f"{fault};first=1;counter={counter}")
-    with pytest.raises(Exception, match=r"Validation failed|return code"):
+    with pytest.raises(IonSieveError, match=reason):
         execute(backend.relax(salt))
     (document,) = execute(backend.relax(salt))
     assert document.state == "successful"
     assert counter.read_text() == "2"
+
+
+def test_cycle_that_never_converges_is_named_with_the_repairs(execute, backend, salt, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "unconverged@1")
+    with pytest.raises(IonSieveError) as found:
+        execute(backend.static(salt))
+    assert type(found.value) is IonSieveError
+    reason = (
+        r"the electronic steps did not converge within NELM = \d+ after \d+ repairs by custodian"
+    )
+    assert re.match(rf"{reason} \(\.\.\.; .*ALGO = \w+.*\); ", str(found.value))
+
+
+def test_segment_whose_energy_is_no_number_is_refused(execute, backend, salt, monkeypatch):
+    spec = MDSpec(temperature_k=300, timestep_fs=2, n_steps=20, frame_interval=5)
+    monkeypatch.setenv(VARIABLE, "nan@7")
+    run = backend.md(spec, salt)
+    execute(run)
+    with pytest.raises(IonSieveError, match="temperature or energy of step 7 is no number"):
+        backend.read_segment(execute.resolve(run.end), spec)
 
 
 def test_fault_for_another_formula_does_nothing(execute, backend, salt, monkeypatch):

@@ -7,6 +7,14 @@ folder, holds one fault::
 
 ``crash``
     dies of a segmentation fault
+``kill``
+    kills itself with SIGKILL, as the kernel does when memory runs out
+``exit``
+    ends with exit code 3 without a word
+``full``
+    meets a full disk
+``nan``
+    the energies are no numbers from this step on
 ``hang``
     stops writing and waits for ever
 ``unconverged``
@@ -39,7 +47,10 @@ from ionsieve.workflows.backends.mock_vasp.inputs import VaspInputError
 VARIABLE = "IONSIEVE_MOCK_VASP_FAULT"
 FILE_NAME = "MOCK_VASP_FAULT"
 _COUNTER_NAME = "mock_vasp_attempts"
-_KINDS = ("crash", "hang", "unconverged", "truncate", "error")
+_KINDS = (
+    *("crash", "kill", "exit", "full", "hang"),
+    *("unconverged", "nan", "truncate", "error"),
+)
 _MESSAGES = {
     "eddrmm": " WARNING in EDDRMM: call to ZHEGV failed, returncode =   8  4  1",
     "zpotrf": " LAPACK: Routine ZPOTRF failed!",
@@ -64,14 +75,25 @@ class Fault:
         """Tell whether the electronic cycle fails in this step."""
         return self.kind == "unconverged" and step >= self.step
 
+    def spoils_energy(self, step: int) -> bool:
+        """Tell whether the energy of this step is no number."""
+        return self.kind == "nan" and step >= self.step
+
     def strike(self, step: int, flush: Callable[[], None]) -> bool:
         """Strike if it is time; return True if the outputs are to be cut short here."""
-        if step != self.step or self.kind == "unconverged":
+        if step != self.step or self.kind in ("unconverged", "nan"):
             return False
         flush()
         if self.kind == "crash":
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             os.kill(os.getpid(), signal.SIGSEGV)
+        if self.kind == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.kind == "exit":
+            os._exit(3)
+        if self.kind == "full":
+            # The device that has never room; not buffered, so that nothing is tried again later.
+            os.write(os.open("/dev/full", os.O_WRONLY), b"frame")
         while self.kind == "hang":
             time.sleep(3600)
         if self.kind == "error":

@@ -19,7 +19,7 @@ STOPCAR. All else is ignored.
 
 Faults can be injected by IONSIEVE_MOCK_VASP_FAULT or a file MOCK_VASP_FAULT:
   KIND[:MESSAGE][@STEP][;first=N][;formula=FORMULA][;counter=FILE]
-  with KIND one of crash, hang, unconverged, truncate, error
+  with KIND one of crash, kill, exit, full, hang, unconverged, nan, truncate, error
   example: IONSIEVE_MOCK_VASP_FAULT="crash@5;first=1;formula=Na3PS4"
 
 The energies are those of a crude ionic model: good for testing, not for science.

@@ -7,7 +7,7 @@ import itertools
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -131,6 +131,13 @@ class _Outputs:
             self._streams[0].write(' <calculation>\n  <varray name="forces" >\n   <v> 0.1')
             raise Truncated
 
+    def seen(self, number: int, evaluation: Evaluation) -> Evaluation:
+        """Return what is written of a step: the injected fault may spoil the energy."""
+        fault = self.inputs.fault
+        if fault is None or not fault.spoils_energy(number):
+            return evaluation
+        return replace(evaluation, energy_ev=np.nan)
+
     def full_step(
         self,
         number: int,
@@ -188,6 +195,7 @@ def _run_static(inputs: Inputs, force_field: ForceField, out: _Outputs) -> tuple
     geometry = inputs.crystal.fractional, inputs.crystal.cell
     result = force_field.evaluate(*geometry)
     out.check_fault(1)
+    result = out.seen(1, result)
     extra = ""
     if inputs.settings.is_hessian:
         hessian = finite_differences(force_field, inputs.crystal, inputs.settings.potim)
@@ -213,12 +221,13 @@ def _run_relaxation(inputs: Inputs, force_field: ForceField, out: _Outputs) -> t
     number = 1
     while True:
         out.check_fault(number)
-        energy = step.evaluation.energy_ev
+        evaluation = out.seen(number, step.evaluation)
+        energy = evaluation.energy_ev
         following = None if step.is_minimum else _next_ionic_step(steps)
         is_stopped = not step.is_minimum and out.wants_stop()
         is_last = step.is_minimum or is_stopped or number >= settings.n_steps
         geometry = step.fractional, step.cell
-        out.full_step(number, geometry, step.evaluation, Energies(energy), is_last)
+        out.full_step(number, geometry, evaluation, Energies(energy), is_last)
         out.oszicar.relaxation(number, energy)
         out.xdatcar.frame(*geometry)
         out.write_contcar(geometry)
@@ -271,9 +280,10 @@ def _motion(state: State, dynamics: Dynamics) -> Motion:
 def _dynamics_step(out: _Outputs, step: DynamicsStep, is_last: bool) -> None:
     settings, state = out.inputs.settings, step.state
     geometry = state.fractional, state.cell
-    energies = Energies(state.evaluation.energy_ev, step.kinetic_ev, step.conserved_ev)
+    evaluation = out.seen(step.number, state.evaluation)
+    energies = Energies(evaluation.energy_ev, step.kinetic_ev, step.conserved_ev)
     if is_last or step.number % settings.output_interval == 0 or step.number == 1:
-        out.full_step(step.number, geometry, state.evaluation, energies, is_last)
+        out.full_step(step.number, geometry, evaluation, energies, is_last)
     else:
         out.vasprun.short_step(energies)
     bath = (step.thermostat_potential_ev, step.thermostat_kinetic_ev)

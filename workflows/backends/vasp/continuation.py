@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from atomate2.vasp.jobs.base import BaseVaspMaker, vasp_job
-from atomate2.vasp.jobs.core import RelaxMaker, TightRelaxMaker
+from atomate2.vasp.jobs.core import RelaxMaker, StaticMaker, TightRelaxMaker
 from atomate2.vasp.jobs.md import MDMaker
+from atomate2.vasp.jobs.phonons import PhononDisplacementMaker
 from atomate2.vasp.run import should_stop_children
 from custodian.vasp.handlers import WalltimeHandler
 from jobflow import Response
@@ -27,6 +28,7 @@ from monty.os.path import zpath
 from pymatgen.core import Structure
 
 from ionsieve.errors import IonSieveError
+from ionsieve.workflows.backends.vasp.failures import explained, unconverged
 from ionsieve.workflows.backends.vasp.reading import EARLIER_PIECES, earlier_pieces
 
 #: So many pieces of one step each mean that it will never end.
@@ -86,12 +88,11 @@ def _in_pieces(maker: BaseVaspMaker, structure: Structure, prev_dir: Any) -> Res
         if isinstance(handler, BatchLimitHandler):
             handler.listen()
     patient = replace(maker, stop_children_kwargs={"handle_unsuccessful": False})
-    response: Response = BaseVaspMaker.make.original(patient, structure, prev_dir)
+    response = _computed(patient, structure, prev_dir)
     document = response.output
     folder = Path.cwd()
     if not _contains(folder, _SOFT_STOP):
-        response.stop_children = should_stop_children(document, **maker.stop_children_kwargs)
-        return response
+        return _judged(maker, response)
     pieces = [*earlier_pieces(folder), (str(folder), _count_steps(folder))]
     if isinstance(maker, MDInPieces):
         changes = maker.remaining(pieces)
@@ -108,6 +109,48 @@ def _in_pieces(maker: BaseVaspMaker, structure: Structure, prev_dir: Any) -> Res
         stored_data=response.stored_data,
         replace=next_maker.make(document.structure, prev_dir=document.dir_name),
     )
+
+
+def _at_once(maker: BaseVaspMaker, structure: Structure, prev_dir: Any) -> Response:
+    """Run a calculation of one ionic step as atomate2 does."""
+    patient = replace(maker, stop_children_kwargs={"handle_unsuccessful": False})
+    return _judged(maker, _computed(patient, structure, prev_dir))
+
+
+def _computed(maker: BaseVaspMaker, structure: Structure, prev_dir: Any) -> Response:
+    with explained():
+        response: Response = BaseVaspMaker.make.original(maker, structure, prev_dir)
+    return response
+
+
+def _judged(maker: BaseVaspMaker, response: Response) -> Response:
+    """Let atomate2 decide what becomes of a calculation that did not converge; say why."""
+    try:
+        stops = should_stop_children(response.output, **maker.stop_children_kwargs)
+    except RuntimeError as error:
+        raise unconverged(Path.cwd()) from error
+    response.stop_children = stops
+    return response
+
+
+@dataclass
+class Static(StaticMaker):
+    """Atomate2's static calculation; its failures speak to the user."""
+
+    @vasp_job
+    def make(self, structure: Structure, prev_dir: str | Path | None = None) -> Response:
+        """Run a static calculation."""
+        return _at_once(self, structure, prev_dir)
+
+
+@dataclass
+class Displacement(PhononDisplacementMaker):
+    """Atomate2's static calculation of displaced ions; its failures speak to the user."""
+
+    @vasp_job
+    def make(self, structure: Structure, prev_dir: str | Path | None = None) -> Response:
+        """Run a static calculation."""
+        return _at_once(self, structure, prev_dir)
 
 
 @dataclass

@@ -14,8 +14,6 @@ from typing import Any, TypeVar
 
 from atomate2.vasp.flows.phonons import PhononMaker
 from atomate2.vasp.jobs.base import BaseVaspMaker
-from atomate2.vasp.jobs.core import StaticMaker
-from atomate2.vasp.jobs.phonons import PhononDisplacementMaker
 from atomate2.vasp.run import DEFAULT_HANDLERS
 from atomate2.vasp.sets.core import MDSetGenerator
 from custodian.vasp.handlers import FrozenJobErrorHandler
@@ -28,8 +26,10 @@ from ionsieve.workflows.backends.protocol import Checkpoint, Limits, MDSpec
 from ionsieve.workflows.backends.references import fields
 from ionsieve.workflows.backends.vasp.continuation import (
     BatchLimitHandler,
+    Displacement,
     MDInPieces,
     RelaxInPieces,
+    Static,
     TightRelaxInPieces,
 )
 from ionsieve.workflows.backends.vasp.reading import local_path
@@ -87,7 +87,7 @@ class Makers:
         self, structure: Structure | OutputReference, name: str, prev_dir: OutputReference | None
     ) -> Job:
         """Return a static calculation."""
-        return self._configure(StaticMaker(name=name)).make(structure, prev_dir=prev_dir)
+        return self._configure(Static(name=name)).make(structure, prev_dir=prev_dir)
 
     def md(self, spec: MDSpec, start: Structure | Checkpoint, name: str) -> Job:
         """Return one segment in the canonical ensemble (Nose-Hoover)."""
@@ -137,8 +137,8 @@ class Makers:
         maker = PhononMaker(
             name=name,
             bulk_relax_maker=self._configure(TightRelaxInPieces()),
-            static_energy_maker=self._configure(StaticMaker()),
-            phonon_displacement_maker=self._configure(PhononDisplacementMaker()),
+            static_energy_maker=self._configure(Static()),
+            phonon_displacement_maker=self._configure(Displacement()),
             min_length=self.execution.phonon_cell_angstrom,
             born_maker=None,
             kpath_scheme="seekpath",

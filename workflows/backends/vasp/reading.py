@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from ionsieve.md_analysis import Trajectory, read_xdatcar
 from ionsieve.md_analysis.energy import read_energy_drift
 from ionsieve.workflows.backends.protocol import MDSpec
 
+#: As Fortran prints what is no number, or doesn't fit.
+_NO_NUMBER = re.compile(r"nan|inf|\*\*", re.IGNORECASE)
 #: In the folder of every piece but the first: folder and number of steps of those before.
 EARLIER_PIECES = "earlier_pieces.json"
 
@@ -85,9 +88,25 @@ def read_segment(folder: Path, spec: MDSpec) -> Trajectory:
             f"steps, one frame in {spec.frame_interval}); repeat the segment"
         )
     oszicar = Path(zpath(str(folder / "OSZICAR")))
+    for piece, _ in [*earlier_pieces(folder), (str(folder), 0)]:
+        _check_energies(Path(zpath(str(Path(piece) / "OSZICAR"))))
     drift = None if earlier_pieces(folder) else read_energy_drift(oszicar, trajectory)
     every = max(1, round(spec.timestep_fs / step_fs))
     return replace(trajectory[::every], energy_drift=drift)
+
+
+def _check_energies(oszicar: Path) -> None:
+    """Check that VASP printed a number as temperature and energy of every ionic step."""
+    if not oszicar.exists():
+        return
+    with zopen(oszicar, "rt", encoding="utf-8") as file:
+        for line in map(str, file):
+            if " T= " in line and _NO_NUMBER.search(line):
+                step = line.split()[0]
+                raise IonSieveError(
+                    f"{oszicar}: temperature or energy of step {step} is no number: the run broke "
+                    "down; try a shorter timestep_fs"
+                )
 
 
 def _timestep_fs(folder: Path) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,14 @@ from jobflow import JobStore
 from jobflow.managers.fireworks import flow_to_workflow
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from ionsieve.errors import InputError
+from ionsieve.errors import InputError, IonSieveError, OutsideFailure
 from ionsieve.workflows.documents.flows import FlowState, FlowStatus, NewFlow
 
 #: A claim without a workflow is a submission that died; nobody takes so long to add one.
 _CLAIM_SECONDS = 600.0
 _TIMEOUT_MS = 5000
 
-_DONE = "COMPLETED"
+_DONE, _FAILED = "COMPLETED", "FIZZLED"
 _ACTIVE = frozenset({"READY", "RESERVED", "RUNNING", "PAUSED"})
 _STARTED = frozenset({"RUNNING", "COMPLETED", "FIZZLED"})
 
@@ -95,7 +96,7 @@ class WorkflowQueue:
             number
             for workflow in found
             for number, state in workflow["fw_states"].items()
-            if state == "FIZZLED"
+            if state == _FAILED
         )
         return [_status(workflow, failures) for workflow in found]
 
@@ -194,9 +195,25 @@ class WorkflowQueue:
                 numbers.append(number)
         return numbers
 
+    def rerun_outside(self) -> list[int]:
+        """Give jobs another try, their last, that something outside ended.
+
+        Returns
+        -------
+        list of int
+            Their firework numbers.
+        """
+        query = {"fw_id": {"$in": self._numbers()}, "state": _FAILED}
+        found = [f["fw_id"] for f in self.launchpad.fireworks.find(query, {"fw_id": 1})]
+        failures = self._failures(map(str, found))
+        numbers = [number for number in found if failures[number].is_due]
+        for number in numbers:
+            self.launchpad.rerun_fw(number)
+        return numbers
+
     def rerun_failed(self) -> list[int]:
         """Give failed jobs another try and return their firework numbers."""
-        query = {"fw_id": {"$in": self._numbers()}, "state": "FIZZLED"}
+        query = {"fw_id": {"$in": self._numbers()}, "state": _FAILED}
         numbers = [f["fw_id"] for f in self.launchpad.fireworks.find(query, {"fw_id": 1})]
         for number in numbers:
             self.launchpad.rerun_fw(number)
@@ -207,34 +224,82 @@ class WorkflowQueue:
         workflows = self.launchpad.workflows.find(query, {"nodes": 1})
         return [number for workflow in workflows for number in workflow["nodes"]]
 
-    def _failures(self, numbers: Iterable[str]) -> dict[int, tuple[str, str]]:
-        """Return firework number -> (name, why it failed in one line)."""
+    def _failures(self, numbers: Iterable[str]) -> dict[int, _Failure]:
+        """Return firework number -> why it failed."""
         query = {"fw_id": {"$in": [int(number) for number in numbers]}}
-        fireworks = list(
-            self.launchpad.fireworks.find(query, {"fw_id": 1, "name": 1, "launches": 1})
+        wanted = {"fw_id": 1, "name": 1, "launches": 1, "archived_launches": 1}
+        fireworks = list(self.launchpad.fireworks.find(query, wanted))
+        tries = {f["fw_id"]: [*f.get("archived_launches", []), *f["launches"]] for f in fireworks}
+        found = self.launchpad.launches.find(
+            {"launch_id": {"$in": [launch for one in tries.values() for launch in one]}},
+            {"launch_id": 1, "action": 1, "launch_dir": 1},
         )
-        last = {f["fw_id"]: f["launches"][-1] for f in fireworks if f["launches"]}
-        launches = self.launchpad.launches.find(
-            {"launch_id": {"$in": list(last.values())}}, {"launch_id": 1, "action": 1}
-        )
-        actions = {launch["launch_id"]: launch.get("action") for launch in launches}
+        launches = {launch["launch_id"]: launch for launch in found}
         return {
-            f["fw_id"]: (f["name"], _reason(actions.get(last.get(f["fw_id"], -1)) or {}))
+            f["fw_id"]: _Failure.of(f["name"], [launches.get(n, {}) for n in tries[f["fw_id"]]])
             for f in fireworks
         }
 
 
-def _reason(action: Mapping[str, Any]) -> str:
+@dataclass(frozen=True)
+class _Failure:
+    """Why a job failed, the last time it was tried.
+
+    Attributes
+    ----------
+    name, folder
+        Of the job.
+    reason
+        One line.
+    n_outside
+        How many of its tries something outside ended; 0 if the last one ended otherwise.
+    """
+
+    name: str
+    reason: str
+    folder: str
+    n_outside: int
+
+    @classmethod
+    def of(cls, name: str, tries: Sequence[Mapping[str, Any]]) -> _Failure:
+        """Return the failure of a job from its launches, in order."""
+        reasons = [_last_line(launch.get("action") or {}) for launch in tries]
+        reason = reasons[-1] if reasons else ""
+        n_outside = sum(line.startswith(_OUTSIDE) for line in reasons)
+        if not reason.startswith(_OUTSIDE):
+            n_outside = 0
+        if reason.startswith(_OURS):
+            reason = reason.partition(": ")[2]
+        if n_outside >= OutsideFailure.max_attempts:
+            reason = str(OutsideFailure(reason).twice())
+        folder = str(tries[-1].get("launch_dir", "")) if tries else ""
+        return cls(name, reason or "the batch job ended without a result", folder, n_outside)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the next submission tries it once more."""
+        return 0 < self.n_outside < OutsideFailure.max_attempts
+
+
+_OURS = f"{IonSieveError.__module__}."
+_OUTSIDE = f"{_OURS}{OutsideFailure.__name__}: "
+
+
+def _last_line(action: Mapping[str, Any]) -> str:
     """Return the last line of the traceback that FireWorks keeps of a failed job."""
     stored = (action.get("stored_data") or {}).get("_exception") or {}
     lines = [line for line in str(stored.get("_stacktrace", "")).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "the batch job ended without a result"
+    return lines[-1].strip() if lines else ""
 
 
-def _status(workflow: Mapping[str, Any], failures: Mapping[int, tuple[str, str]]) -> FlowStatus:
+def _status(workflow: Mapping[str, Any], failures: Mapping[int, _Failure]) -> FlowStatus:
     states = {int(number): state for number, state in workflow["fw_states"].items()}
-    failed = [number for number, state in states.items() if state == "FIZZLED"]
-    name, reason = failures.get(min(failed), ("", "")) if failed else ("", "")
+    failed = [number for number, state in states.items() if state == _FAILED]
+    for number in failed:
+        if number in failures and failures[number].is_due:
+            states[number] = "READY"  # with the next submission
+    failed = [number for number in failed if states[number] == _FAILED]
+    first = failures.get(min(failed)) if failed else None
     metadata = workflow["metadata"]
     return FlowStatus(
         key=metadata["flow_key"],
@@ -243,8 +308,10 @@ def _status(workflow: Mapping[str, Any], failures: Mapping[int, tuple[str, str]]
         state=_state(states, workflow["links"]),
         n_jobs=len(states),
         n_done=Counter(states.values())[_DONE],
-        error=reason,
-        failed_job=name,
+        error=first.reason if first else "",
+        failed_job=first.name if first else "",
+        failed_folder=first.folder if first else "",
+        retriable=bool(first and first.n_outside),
     )
 
 

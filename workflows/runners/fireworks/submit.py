@@ -92,6 +92,7 @@ class Submitter:
         if not dry_run:
             # FW_config.yaml may set both.
             rerun = self.queue.rerun_lost(float(fw_config.RUN_EXPIRATION_SECS))
+            rerun += self.queue.rerun_outside()
             rerun += self.queue.cancel_old_reservations(
                 float(fw_config.RESERVATION_EXPIRATION_SECS)
             )

@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS flows (
     stopping INTEGER NOT NULL DEFAULT 0,
     error TEXT NOT NULL DEFAULT '',
     failed_job TEXT NOT NULL DEFAULT '',
+    retriable INTEGER NOT NULL DEFAULT 0,    -- the failed job may succeed another time
     started_at REAL,
     ended_at REAL,
     change INTEGER NOT NULL DEFAULT 0        -- grows with every change of any flow
@@ -40,7 +41,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     parent_failed INTEGER NOT NULL DEFAULT 0,
     parent_stopped INTEGER NOT NULL DEFAULT 0,
     worker INTEGER,
-    n_deaths INTEGER NOT NULL DEFAULT 0,     -- workers that died on it
+    n_deaths INTEGER NOT NULL DEFAULT 0,     -- times something outside ended it
     started_at REAL,
     ended_at REAL,
     run_dir TEXT,
@@ -136,6 +137,9 @@ class Database:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(_SCHEMA)
+        columns = {row["name"] for row in connection.execute("PRAGMA table_info(flows)")}
+        if "retriable" not in columns:  # made by an earlier version
+            connection.execute("ALTER TABLE flows ADD COLUMN retriable INTEGER NOT NULL DEFAULT 0")
         return connection
 
     def close(self) -> None:

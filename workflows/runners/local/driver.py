@@ -15,13 +15,13 @@ from typing import Any
 
 from jobflow.core.store import JobStore
 
-from ionsieve.errors import InputError, IonSieveError
+from ionsieve.errors import InputError, IonSieveError, disk_is_full
 from ionsieve.workflows.documents.flows import FlowStatus, NewFlow
 from ionsieve.workflows.runners.local.lock import sole_driver
 from ionsieve.workflows.runners.local.pool import WorkerPool, describe_exit
 from ionsieve.workflows.runners.local.queue import JobQueue
 from ionsieve.workflows.runners.local.records import Failure, RunningJob
-from ionsieve.workflows.runners.local.worker import connect_store
+from ionsieve.workflows.runners.local.worker import DISK_FULL_EXIT, connect_store
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +29,12 @@ NextFlows = Callable[[list[FlowStatus]], list[NewFlow]]
 OnProgress = Callable[[list[FlowStatus]], None]
 
 _PROGRESS_S = 0.5
-_MAX_DEATHS = 2  # on one job: it is tried once more, then given up
 _MAX_IDLE_DEATHS = 3  # of workers that had no job: the fault is not a job's
 _ASKING_SHARE = 0.1  # of the time that `next_flows` may take while workers are busy
+
+
+class DiskFullError(IonSieveError):
+    """A disk is full; nothing has failed, and running again resumes."""
 
 
 class RunInterruptedError(IonSieveError):
@@ -80,6 +83,8 @@ def run_queue(
         written.
     RunInterruptedError
         On SIGINT or SIGTERM: workers were stopped, the queue can be resumed.
+    DiskFullError
+        If a worker found no room on a disk: workers were stopped, the queue can be resumed.
     IonSieveError
         If workers die without having a job.
     """
@@ -104,7 +109,12 @@ def run_queue(
                 _drive(queue, board, pool, store_dict, next_flows, on_progress, received)
         finally:
             pool.close()
-            _settle(queue, store_dict, queue.running_jobs())
+            try:
+                _settle(queue, store_dict, queue.running_jobs())
+            except Exception as error:
+                # No room for it either; the next run does it first.
+                if not disk_is_full(error):
+                    raise
 
 
 def _drive(
@@ -122,6 +132,11 @@ def _drive(
     while True:
         pool.fill()
         for pid, exit_code in pool.wait(_PROGRESS_S).items():
+            if exit_code == DISK_FULL_EXIT:
+                raise DiskFullError(
+                    f"the disk of {queue.path}, of the store or of {pool.work_dir} is full; make "
+                    "room and run again to resume: what was stored is kept"
+                )
             lost = [job for job in queue.running_jobs() if job.worker == pid]
             n_idle_deaths += not lost
             logger.warning("A worker died (%s).", describe_exit(exit_code))
@@ -218,10 +233,11 @@ def _settle(
         for job in jobs:
             if _is_stored(store, job):
                 queue.complete(job.job_id)
-            elif cause is not None and queue.count_death(job.job_id) >= _MAX_DEATHS:
-                queue.fail(job.job_id, Failure(f"its worker process died twice: {cause}"))
-            else:
+            elif cause is None:
                 queue.give_back(job.job_id)
+            elif not queue.give_back_once(job.job_id):
+                reason = f"its worker process died twice: {cause}"
+                queue.fail(job.job_id, Failure(reason, retriable=True))
     finally:
         store.close()
 

@@ -97,9 +97,9 @@ def fail_job(connection: sqlite3.Connection, job_id: int, failure: Failure) -> b
     )
     _end_jobs(connection, [job_id], "failed")
     connection.execute(
-        "UPDATE flows SET error = ?, failed_job = (SELECT name FROM jobs WHERE id = ?)"
-        " WHERE id = ? AND error = ''",
-        (failure.reason, job_id, flow_id),
+        "UPDATE flows SET error = ?, retriable = ?,"
+        " failed_job = (SELECT name FROM jobs WHERE id = ?) WHERE id = ? AND error = ''",
+        (failure.reason, failure.retriable, job_id, flow_id),
     )
     return note_change(connection, flow_id)
 

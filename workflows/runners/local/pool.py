@@ -49,6 +49,7 @@ class WorkerPool:
         lock_fd: int,
         before_fork: Callable[[], None],
     ) -> None:
+        self.work_dir = work_dir
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_reader, False)
         os.set_blocking(self._wake_writer, False)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from ionsieve.errors import InputError
+from ionsieve.errors import InputError, OutsideFailure
 from ionsieve.workflows.documents.flows import FlowStatus, NewFlow
 from ionsieve.workflows.runners.local.database import Database
 from ionsieve.workflows.runners.local.graph import complete_job, fail_job, insert_jobs, note_change
@@ -252,14 +252,27 @@ class JobQueue:
             ).fetchone()
             note_change(connection, row["flow_id"])
 
-    def count_death(self, job_id: int) -> int:
-        """Note that a worker died on a job; return how many did so far."""
+    def give_back_once(self, job_id: int) -> bool:
+        """Make a job ready again that something outside ended, if it was the first time.
+
+        Returns
+        -------
+        bool
+            False: it was not; the job is left as it is.
+        """
         with self._database.writing() as connection:
             row = connection.execute(
-                "UPDATE jobs SET n_deaths = n_deaths + 1 WHERE id = ? RETURNING n_deaths",
+                "UPDATE jobs SET n_deaths = n_deaths + 1 WHERE id = ? RETURNING n_deaths, flow_id",
                 (job_id,),
             ).fetchone()
-        return row["n_deaths"]
+            if row["n_deaths"] >= OutsideFailure.max_attempts:
+                return False
+            connection.execute(
+                "UPDATE jobs SET state = 'ready', worker = NULL, outcome = NULL WHERE id = ?",
+                (job_id,),
+            )
+            note_change(connection, row["flow_id"])
+        return True
 
 
 def _job_records(new: NewFlow) -> tuple[JobRecord, ...]:
@@ -299,6 +312,7 @@ def _flow_status(row: sqlite3.Row, jobs: Sequence[sqlite3.Row]) -> FlowStatus:
         error=row["error"],
         failed_job=row["failed_job"],
         failed_folder=_failed_folder(row["failed_job"], jobs),
+        retriable=bool(row["retriable"]),
         run_dirs=tuple(job["run_dir"] for job in jobs if job["run_dir"]),
         started_at=None if row["started_at"] is None else _time(row["started_at"]),
         ended_at=None if row["ended_at"] is None else _time(row["ended_at"]),
@@ -329,7 +343,8 @@ def _reset_flow(connection: sqlite3.Connection, flow_id: int) -> None:
         (flow_id,),
     )
     connection.execute(
-        "UPDATE flows SET error = '', failed_job = '', ended_at = NULL WHERE id = ?", (flow_id,)
+        "UPDATE flows SET error = '', failed_job = '', retriable = 0, ended_at = NULL WHERE id = ?",
+        (flow_id,),
     )
     note_change(connection, flow_id)
 

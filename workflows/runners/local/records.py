@@ -6,6 +6,8 @@ import traceback
 from dataclasses import dataclass
 from datetime import datetime
 
+from ionsieve.errors import IonSieveError, OutsideFailure
+
 _REASON_LENGTH = 300
 
 
@@ -54,17 +56,33 @@ class ClaimedJob:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a job failed: one line, and the traceback if there was an exception."""
+    """Why a job failed.
+
+    Attributes
+    ----------
+    reason : str
+        One line.
+    traceback : str
+        If there was an exception.
+    retriable : bool
+        Whether the same may succeed another time: the cause came from outside.
+    """
 
     reason: str
     traceback: str = ""
+    retriable: bool = False
 
     @classmethod
     def from_exception(cls, error: BaseException) -> Failure:
-        """Return type and message of an exception in one line, with its traceback."""
-        message = " ".join(str(error).split())
-        name = type(error).__name__
-        reason = f"{name}: {message}" if message else name
+        """Return an exception in one line, with its traceback.
+
+        Our own errors speak to the user; of others the type is told, too.
+        """
+        reason = " ".join(str(error).split())
+        if not reason or not isinstance(error, IonSieveError):
+            name = type(error).__name__
+            reason = f"{name}: {reason}" if reason else name
         if len(reason) > _REASON_LENGTH:
             reason = reason[: _REASON_LENGTH - 1] + "…"
-        return cls(reason, "".join(traceback.format_exception(error)))
+        lines = "".join(traceback.format_exception(error))
+        return cls(reason, lines, isinstance(error, OutsideFailure))

@@ -30,6 +30,8 @@ class RunResult:
         What was screened.
     statuses
         The flows that the present settings ask for.
+    blocked
+        Composition -> what it waits for: competing phases that failed.
     lost
         Flows that had been completed and whose results the store no longer had: computed again.
     damaged_queue
@@ -38,6 +40,7 @@ class RunResult:
 
     plan: PlanDocument
     statuses: list[FlowStatus]
+    blocked: dict[str, str]
     lost: list[FlowStatus]
     damaged_queue: Path | None = None
 
@@ -87,7 +90,7 @@ def run_screening(
         )
     finally:
         publish_collections(Results(screening, session.job_store))
-    return RunResult(session.plan, funnel.own(queue.flows()), lost, damaged)
+    return RunResult(session.plan, funnel.own(queue.flows()), funnel.blocked(), lost, damaged)
 
 
 def report_path(screening: ScreeningFile) -> Path:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from jobflow.core.state import CURRENT_JOB
 from jobflow.core.store import JobStore
 
+from ionsieve.errors import OutsideFailure, disk_is_full
 from ionsieve.workflows.runners.local.outcome import Outcome, job_from_content
 from ionsieve.workflows.runners.local.queue import JobQueue
 from ionsieve.workflows.runners.local.records import ClaimedJob, Failure
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 LOG_NAME = "job.log"
 TRACEBACK_NAME = "traceback.txt"
+#: Tells the driver that the worker found no room on a disk; EX_IOERR of sysexits.h.
+DISK_FULL_EXIT = 74
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 _FIRST_PAUSE_S = 0.005
 _LONGEST_PAUSE_S = 0.1
@@ -64,7 +67,20 @@ class WorkerTask:
 
 
 def work(task: WorkerTask) -> None:
-    """Execute jobs for ever; the driver ends the process."""
+    """Execute jobs for ever; the driver ends the process.
+
+    With a full disk nothing can be recorded, and every job would fail: the process then ends by
+    itself and leaves its job to the next run.
+    """
+    try:
+        _work(task)
+    except Exception as error:
+        if not disk_is_full(error):
+            raise
+        sys.exit(DISK_FULL_EXIT)
+
+
+def _work(task: WorkerTask) -> None:
     _obey_driver(task.driver)
     # Processes that jobs fork must not keep the queue locked if they outlive everything.
     if task.lock_fd >= 0:
@@ -106,9 +122,16 @@ def execute(queue: JobQueue, claimed: ClaimedJob, store: HeldOutputStore) -> boo
                 queue.keep_outcome(claimed.job_id, outcome)
             store.release()
         except (Exception, SystemExit) as error:
-            failure = Failure.from_exception(error)
             CURRENT_JOB.reset()
+            # What a calculation met is an OutsideFailure; this is about our own files.
+            if disk_is_full(error) and not isinstance(error, OutsideFailure):
+                raise
+            failure = Failure.from_exception(error)
             Path(run_dir, TRACEBACK_NAME).write_text(failure.traceback)
+            if isinstance(error, OutsideFailure):
+                if queue.give_back_once(claimed.job_id):
+                    return False
+                failure = Failure.from_exception(error.twice())
             return queue.fail(claimed.job_id, failure)
     return queue.complete(claimed.job_id)
 
