@@ -39,6 +39,10 @@ class OutsideFailure(IonSieveError):
         return OutsideFailure(f"{cause} twice{semicolon}{remedy}")
 
 
+class DiskFullError(IonSieveError):
+    """A disk is full: nothing has failed, and what was stopped can be resumed."""
+
+
 _FULL_ERRNO = (errno.ENOSPC, errno.EDQUOT)
 #: SQLite can't extend a file; the second is its shared memory beside the database.
 _FULL_SQLITE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
@@ -46,11 +50,23 @@ _FULL_SQLITE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 def disk_is_full(error: BaseException) -> bool:
     """Return whether an error, or what it came from, is that no room is left on a disk."""
-    return any(
-        (isinstance(one, OSError) and one.errno in _FULL_ERRNO)
-        or getattr(one, "sqlite_errorcode", None) in _FULL_SQLITE
-        for one in _causes(error)
-    )
+    return full_disk(error) is not None
+
+
+def full_disk(error: BaseException) -> DiskFullError | None:
+    """Return what to tell of an error that comes from a full disk; None if it doesn't."""
+    causes = list(_causes(error))
+    if told := next((one for one in causes if isinstance(one, DiskFullError)), None):
+        return told
+    for one in causes:
+        if isinstance(one, OSError) and one.errno in _FULL_ERRNO:
+            where = f" while writing {one.filename}" if one.filename else ""
+        elif getattr(one, "sqlite_errorcode", None) in _FULL_SQLITE:
+            where = ": SQLite has no room for a store or the job queue"
+        else:
+            continue
+        return DiskFullError(f"the disk is full{where}; make room and type it again")
+    return None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

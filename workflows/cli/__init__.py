@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 import ionsieve
-from ionsieve.errors import InputError, IonSieveError, disk_is_full, one_line
+from ionsieve.errors import InputError, IonSieveError, full_disk, one_line
 from ionsieve.extras import explain_missing
 from ionsieve.workflows.cli.log import show_log
 
@@ -108,9 +108,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(IonSieveError.exit_code)
     except IonSieveError as error:
-        if disk_is_full(error):
-            _fail(*_unexpected(error))
-        _fail(str(error), error.exit_code)
+        _fail(str(full_disk(error) or error), error.exit_code)
     except Exception as error:
         _fail(*_unexpected(error))
     sys.exit(result if isinstance(result, int) else 0)
@@ -121,11 +119,8 @@ def _unexpected(error: Exception) -> tuple[str, int]:
     if isinstance(error, ModuleNotFoundError) and (remedy := explain_missing(error)):
         return remedy, InputError.exit_code
     more = f"'ionsieve --debug ...' or {_DEBUG_VARIABLE}=1 shows the traceback"
-    if disk_is_full(error):
-        written = getattr(error, "filename", None)
-        where = f" while writing {written}" if written else f" ({error})"
-        text = f"the disk is full{where}; make room and type it again: what was stored is kept"
-        return text, IonSieveError.exit_code
+    if full := full_disk(error):
+        return str(full), full.exit_code
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}; {more}", IonSieveError.exit_code

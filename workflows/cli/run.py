@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ionsieve.workflows.documents.flows import FlowStatus
     from ionsieve.workflows.results.handle import Results
     from ionsieve.workflows.runners.local.run import RunResult
@@ -103,7 +101,7 @@ def _print_outcome(
     page = results.find(sort="-passed,-sigma_long_s_cm", limit=20)
     title = f"{settings.name}: ranked conductors"
     out.print(result_table(page.rows, title=title, total=page.total))
-    _print_failures(out, path, result)
+    _print_failures(path, result)
     out.print(f"Report: {report}", soft_wrap=True)
     out.print(
         f"Query:  ionsieve query {path} --where "
@@ -116,11 +114,12 @@ def _failed(result: RunResult) -> list[FlowStatus]:
     return [status for status in result.statuses if status.state == "failed"]
 
 
-def _print_failures(out: Console, path: Path, result: RunResult) -> None:
+def _print_failures(path: Path, result: RunResult) -> None:
     """Say what failed, why and where, what waits for it, and whether trying again may help."""
-    from ionsieve.workflows.cli.printing import marked
+    from ionsieve.workflows.cli.printing import console, marked
     from ionsieve.workflows.funnel.table import titles
 
+    out = console()
     failed, stages = _failed(result), titles()
     for status in failed:
         folder = f" ({status.failed_folder})" if status.failed_folder else ""

@@ -27,7 +27,7 @@ def launched(program):
 
 def explanation(error):
     """Return what a job raises instead of an error."""
-    with pytest.raises((RuntimeError, KeyError, IonSieveError)) as found, explained():
+    with pytest.raises((RuntimeError, KeyError, OSError, IonSieveError)) as found, explained():
         raise error
     return found.value
 
@@ -59,8 +59,12 @@ def test_signals_from_outside(number):
         ("import os; os._exit(127)", True, "VASP could not be started"),
         ("print('BYE'); raise SystemExit(5)", False, "exit code 5, the last it printed is 'BYE'"),
         ("raise SystemExit(0)", False, "VASP ended by itself"),
-        (f"raise OSError({errno.ENOSPC}, 'No space left on device')", True, "met a full disk"),
-        ("raise SystemExit('Disk quota exceeded')", True, "met a full disk"),
+        (
+            f"raise OSError({errno.ENOSPC}, 'No space left on device')",
+            True,
+            "met a full disk; make room",
+        ),
+        ("raise SystemExit('Disk quota exceeded')", True, "met a full disk; make room"),
         (
             "import os, sys; print('slurmstepd: Detected 1 oom_kill event', file=sys.stderr);"
             "sys.stderr.flush(); os.kill(os.getpid(), 9)",
@@ -119,6 +123,11 @@ def test_repairs_are_told_by_their_last_tags(folder):
     assert str(error).startswith(
         "VASP's error 'zbrent' after 3 repairs by custodian (...; SYMPREC = 1e-08; EDIFF = 1); "
     )
+
+
+def test_full_disk_that_custodian_meets():
+    error = explanation(OSError(errno.ENOSPC, "No space left on device", "custodian.json"))
+    assert type(error) is OutsideFailure
 
 
 def test_other_errors_stay_as_they_are():

@@ -27,7 +27,7 @@ from monty.io import zopen
 from monty.os.path import zpath
 from pymatgen.io.vasp import Vasprun
 
-from ionsieve.errors import IonSieveError, OutsideFailure
+from ionsieve.errors import IonSieveError, OutsideFailure, disk_is_full
 from ionsieve.workflows.backends.tether import STATUS_NAME
 
 #: Sent by schedulers, the kernel out of memory, and people; VASP's own faults raise others.
@@ -135,8 +135,8 @@ class _End:
 def _explanation(error: Exception, folder: Path) -> IonSieveError | None:
     """Return the cause of an error; None where the error itself is the best answer."""
     printed = _tail(folder / "std_err.txt") + _tail(folder / "vasp.out")
-    if _FULL.search(printed):
-        return OutsideFailure("VASP met a full disk; make room")
+    if _FULL.search(printed) or disk_is_full(error):
+        return OutsideFailure("VASP, or custodian, met a full disk; make room")
     if isinstance(error, _GAVE_UP):
         return _after_repairs(folder)
     end = _End.read(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections import Counter
@@ -265,9 +266,7 @@ class _Failure:
         """Return the failure of a job from its launches, in order."""
         reasons = [_last_line(launch.get("action") or {}) for launch in tries]
         reason = reasons[-1] if reasons else ""
-        n_outside = sum(line.startswith(_OUTSIDE) for line in reasons)
-        if not reason.startswith(_OUTSIDE):
-            n_outside = 0
+        n_outside = sum(map(_is_outside, reasons)) if _is_outside(reason) else 0
         if reason.startswith(_OURS):
             reason = reason.partition(": ")[2]
         if n_outside >= OutsideFailure.max_attempts:
@@ -283,6 +282,12 @@ class _Failure:
 
 _OURS = f"{IonSieveError.__module__}."
 _OUTSIDE = f"{_OURS}{OutsideFailure.__name__}: "
+_NO_ROOM = f"[Errno {errno.ENOSPC}]"
+
+
+def _is_outside(line: str) -> bool:
+    """Return whether the last line of a traceback tells of a cause outside."""
+    return line.startswith(_OUTSIDE) or _NO_ROOM in line
 
 
 def _last_line(action: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from jobflow.core.store import JobStore
 
-from ionsieve.errors import InputError, IonSieveError, disk_is_full
+from ionsieve.errors import DiskFullError, InputError, IonSieveError, disk_is_full
 from ionsieve.workflows.documents.flows import FlowStatus, NewFlow
 from ionsieve.workflows.runners.local.lock import sole_driver
 from ionsieve.workflows.runners.local.pool import WorkerPool, describe_exit
@@ -31,10 +31,6 @@ OnProgress = Callable[[list[FlowStatus]], None]
 _PROGRESS_S = 0.5
 _MAX_IDLE_DEATHS = 3  # of workers that had no job: the fault is not a job's
 _ASKING_SHARE = 0.1  # of the time that `next_flows` may take while workers are busy
-
-
-class DiskFullError(IonSieveError):
-    """A disk is full; nothing has failed, and running again resumes."""
 
 
 class RunInterruptedError(IonSieveError):

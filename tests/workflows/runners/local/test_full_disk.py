@@ -11,12 +11,11 @@ import launcher_jobs as jobs
 import pytest
 from jobflow import Flow
 
-from ionsieve.errors import IonSieveError, OutsideFailure, disk_is_full
+from ionsieve.errors import DiskFullError, IonSieveError, OutsideFailure, disk_is_full
 from ionsieve.workflows.cli import cli
 from ionsieve.workflows.cli import main as command_line
 from ionsieve.workflows.documents.flows import NewFlow
 from ionsieve.workflows.runners.local import JobQueue
-from ionsieve.workflows.runners.local.driver import DiskFullError
 from ionsieve.workflows.store.sqlite.store import SQLiteStore
 
 if TYPE_CHECKING:
