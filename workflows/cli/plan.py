@@ -60,7 +60,7 @@ def _as_json(plan: PlanDocument, stages: list[StageEstimate], assumption: str) -
         "rejected": [r.model_dump(mode="json") for r in plan.rejected],
         "compositions": compositions,
         "rejected_compositions": [r.model_dump(mode="json") for r in plan.rejected_compositions],
-        "uncovered_systems": list(_uncovered(plan)),
+        "uncovered_systems": [system.split("-") for system in _uncovered(plan)],
         "stages": [asdict(stage) for stage in stages],
         "cost_assumption": assumption,
     }

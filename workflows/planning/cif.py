@@ -8,10 +8,8 @@ contradicts itself is refused. What is guessed or changed on the way is in the e
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import gemmi
 import numpy as np
@@ -28,6 +26,7 @@ from ionsieve.workflows.planning.cif_symmetry import (
     first,
     read_settings,
 )
+from ionsieve.workflows.planning.cif_syntax import crystal_part, read_tags, split_blocks
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +89,7 @@ def read_cif(path: Path, symmetry_tolerance: float = SYMMETRY_TOLERANCE) -> list
         text = raw.decode("latin-1")
     entries = [
         entry
-        for block_text in _split_blocks(text)
+        for block_text in split_blocks(text)
         if (entry := _read_block(path, block_text, symmetry_tolerance)) is not None
     ]
     if not entries:
@@ -105,29 +104,20 @@ def read_cif(path: Path, symmetry_tolerance: float = SYMMETRY_TOLERANCE) -> list
     return entries
 
 
-def _split_blocks(text: str) -> list[str]:
-    """Return the text of each data block; ``data_`` inside a text field starts none."""
-    blocks: list[list[str]] = []
-    in_text_field = False
-    for line in text.splitlines():
-        if line.startswith(";"):
-            in_text_field = not in_text_field
-        if re.match(r"\s*data_", line, flags=re.IGNORECASE) and not in_text_field:
-            blocks.append([])
-        if blocks:
-            blocks[-1].append(line)
-    return ["\n".join(lines) + "\n" for lines in blocks]
-
-
 def _read_block(path: Path, text: str, tolerance: float) -> CifEntry | None:
     """Read one block; None if it has no atoms (a publication header, a powder pattern)."""
     name = text.split(maxsplit=1)[0][len("data_") :]
     if "_atom_site" not in text.lower():
         return None
+    syntax_notes = []
     try:
-        tags = _tags(text)
+        tags = read_tags(text)
     except (ValueError, RuntimeError) as error:
-        return CifEntry(path, name, None, _one_line(error))
+        try:
+            tags = read_tags(crystal_part(text))
+        except (ValueError, RuntimeError):
+            return CifEntry(path, name, None, _one_line(error))
+        syntax_notes = [f"broken syntax outside the crystal's own data is passed over ({error})"]
     if not any(tags.get(t) for t in ("_atom_site_label", "_atom_site_fract_x")):
         return None
     code = next((f"{base} {value}" for tag, base in _CODES if (value := first(tags, [tag]))), None)
@@ -138,39 +128,7 @@ def _read_block(path: Path, text: str, tolerance: float) -> CifEntry | None:
     except Exception as error:  # whatever a malformed file makes the libraries raise
         logger.debug("%s, block %s", path, name, exc_info=True)
         return CifEntry(path, name, None, _one_line(error) or type(error).__name__, code)
-    return CifEntry(path, name, structure, database_code=code, notes=tuple(notes))
-
-
-def _tags(text: str) -> dict[str, list[str]]:
-    """Return lower-case tag -> values; the dots of newer dictionaries become underscores.
-
-    Raises
-    ------
-    ValueError, RuntimeError
-        gemmi finds the syntax wrong.
-    """
-    block: Any = gemmi.cif.read_string(text)[0]
-    tags: dict[str, list[str]] = {}
-    for item in block:
-        if item.pair is not None:
-            tag, value = item.pair
-            tags[_tag(tag)] = [gemmi.cif.as_string(value)]
-        elif item.loop is not None:
-            for column, tag in enumerate(item.loop.tags):
-                values = [
-                    gemmi.cif.as_string(item.loop[row, column]) or _null(item.loop[row, column])
-                    for row in range(item.loop.length())
-                ]
-                tags[_tag(tag)] = values
-    return tags
-
-
-def _tag(tag: str) -> str:
-    return tag.lower().replace(".", "_")
-
-
-def _null(text: str) -> str:
-    return text if text in ("?", ".") else ""
+    return CifEntry(path, name, structure, database_code=code, notes=(*syntax_notes, *notes))
 
 
 def _interpret(tags: dict[str, list[str]], tolerance: float) -> tuple[Structure, list[str]]:

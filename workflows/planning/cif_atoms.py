@@ -79,6 +79,12 @@ def read_atoms(tags: dict[str, list[str]]) -> tuple[list[AtomRow], list[str]]:
         or ["?"] * n_rows
     )
     dummies = tags.get("_atom_site_calc_flag") or [""] * n_rows
+    for column in (*axes, labels, symbols, occupancies, multiplicities, dummies):
+        if len(column or []) != n_rows:
+            raise ContradictionError(
+                f"its atom loop gives {n_rows} x coordinates and {len(column or [])} values of "
+                "another tag: the file has several atom loops, keep one"
+            )
     charges = _written_charges(tags)
     elements = _known_elements(tags)
     rows: list[AtomRow] = []

@@ -146,9 +146,10 @@ def _compose_disordered(
 
 
 def _counted(mother: MotherDocument, composition: CompositionDocument) -> CompositionDocument:
-    n_arrangements = solid_solution(mother, composition).n_arrangements
-    composition.n_arrangements = str(n_arrangements)
-    composition.log10_n_arrangements = math.log10(n_arrangements)
+    space = solid_solution(mother, composition)
+    composition.n_arrangements = str(space.n_arrangements)
+    composition.log10_n_arrangements = math.log10(space.n_arrangements)
+    composition.notes += [note for note in space.remarks if note not in composition.notes]
     return composition
 
 

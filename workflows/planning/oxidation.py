@@ -37,6 +37,8 @@ from ionsieve.workflows.planning.valence_statistics import (
 LOOSE_CHARGE_TOLERANCE = 0.02
 #: A guess needs this share of the evidence; below it the user is asked.
 MIN_CONFIDENCE = 0.75
+#: Runners-up with a smaller share are not worth a word.
+_MENTIONED = 0.005
 #: How many times likelier a guess becomes if bond valences find the same states.
 _BOND_VALENCE_ODDS = 10.0
 #: Assignments of two states to sites that are tried.
@@ -184,7 +186,9 @@ def _guessed(structure: Structure) -> Decorated:
     if found[0].confidence < MIN_CONFIDENCE:
         found, evidence = _with_bond_valences(structure, found)
     best = found[0]
-    runner = f", then {found[1]} ({found[1].confidence:.0%})" if len(found) > 1 else ""
+    runner = ", nothing else is near"
+    if len(found) > 1 and found[1].confidence >= _MENTIONED:
+        runner = f", then {found[1]} ({found[1].confidence:.0%})"
     note = f"oxidation states guessed: {best} (confidence {best.confidence:.0%}{runner}){evidence}"
     if best.confidence < MIN_CONFIDENCE:
         raise ChargeError(

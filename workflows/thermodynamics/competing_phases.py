@@ -20,6 +20,7 @@ from pymatgen.core.composition import Composition
 from pymatgen.core.lattice import Lattice
 from pymatgen.core.periodic_table import Element
 from pymatgen.core.structure import Structure
+from pymatgen.symmetry.groups import SpaceGroup
 
 from ionsieve.errors import InputError
 from ionsieve.workflows.planning.cif_layout import overlap_problem
@@ -117,17 +118,22 @@ def lacking_elements(system: Iterable[str], contents: Iterable[frozenset[str]]) 
 
 
 @cache
+def _space_group(symbol: str) -> SpaceGroup:
+    """Return a space group; making its operations takes more than a second for some."""
+    return SpaceGroup(symbol)
+
+
+@cache
 def _built(index: int) -> CompetingPhase:
     record = _records()[index]
-    symbols = [site[0] for site in record["sites"]]
-    coordinates = [site[1:] for site in record["sites"]]
-    structure = Structure.from_spacegroup(
-        record["space_group"],
-        Lattice.from_parameters(*record["lattice_angstrom_degree"]),
-        symbols,
-        coordinates,
-        tol=_SITE_TOLERANCE,
-    )
+    group = _space_group(record["space_group"])
+    symbols, coordinates = [], []
+    for symbol, *point in record["sites"]:
+        orbit = group.get_orbit(point, tol=_SITE_TOLERANCE)
+        symbols += [symbol] * len(orbit)
+        coordinates += orbit
+    lattice = Lattice.from_parameters(*record["lattice_angstrom_degree"])
+    structure = Structure(lattice, symbols, coordinates)
     return CompetingPhase(
         phase_id=record["phase_id"],
         formula=record["formula"],

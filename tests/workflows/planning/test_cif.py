@@ -319,3 +319,13 @@ def test_same_as_pymatgen_where_it_reads(tmp_path):
     entry.structure.remove_oxidation_states()
     assert entry.structure.species == theirs.species
     assert entry.structure.frac_coords == pytest.approx(theirs.frac_coords, abs=1e-6)
+
+
+def test_broken_syntax_of_other_things_is_passed_over_and_it_is_said(tmp_path):
+    broken = "_publ_author_name M. O'Neill and others\n_journal_title 'never closed\n"
+    loop = "loop_\n_citation_id\n_citation_title\n1 A title without marks\n"
+    text = cif(more=broken + loop + "_chemical_formula_sum 'Na Cl'")
+    entry = _read(tmp_path, text)
+    assert entry.structure.composition.formula == "Na4 Cl4"
+    assert any("broken syntax" in note for note in entry.notes)
+    assert "Na Cl2" in _refused(tmp_path, text.replace("'Na Cl'", "'Na Cl2'"))
