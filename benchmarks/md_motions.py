@@ -23,6 +23,9 @@ CAGES: dict[str, Array] = {
         [np.roll([0, i, j], shift) for shift in range(3) for i in (-1, 1) for j in (-1, 1)]
     )
     / np.sqrt(2),
+    "2 x 2 x 3 block": np.stack(np.meshgrid([0, 1], [0, 1], [0, 1, 2]), -1).reshape(-1, 3) - 0.5,
+    "ring of 12": np.array([[np.cos(t), np.sin(t), 0] for t in 2 * np.pi * np.arange(12) / 12])
+    / (2 * np.sin(np.pi / 12)),
 }
 
 
@@ -227,7 +230,7 @@ def vacancies(run: Run, edge: int = 4, n_vacant: int = 1, rate: float = 2.0) -> 
 
     ``run.n_mobile`` must be edge^3 - n_vacant. The diffusivity is that of one vacancy's hops,
     shared among all ions, times the correlation factor of such a periodic lattice, from a run of
-    1e6 hops.
+    12 million hops.
     """
     rng = run.generator()
     ion_at = np.full(edge**3, -1)
