@@ -50,13 +50,14 @@ def reanalyse(
                 for look in course.looks:
                     if look.entry.key in done:
                         continue
-                    found = done[look.entry.key] = _again(session, run, look.entry)
+                    found = done[look.entry.key] = reanalyse_look(session, run, look.entry)
                     if on_done is not None:
                         on_done(found)
     return list(done.values())
 
 
-def _again(session: Session, run: Run, entry: Entry) -> Reanalysed:
+def reanalyse_look(session: Session, run: Run, entry: Entry) -> Reanalysed:
+    """Analyse one look at a run again, and store the analysis under the look's key."""
     stored = session.funnel.records.outputs([entry], ["segment_uuids"])[entry]
     uuids = stored["segment_uuids"]
     n_frames = round(entry["run_length_ps"] / run.frame_ps)

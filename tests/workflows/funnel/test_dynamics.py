@@ -1,15 +1,18 @@
 """Runs with the mocked VASP: looked at, ended, extended, continued from what is stored."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from jobflow import run_locally
 
-from ionsieve.workflows.documents.raw import SegmentDocument
+from ionsieve.workflows.documents.raw import SegmentDocument, TransportDocument
+from ionsieve.workflows.funnel.asked import open_records
 from ionsieve.workflows.funnel.progress import follow
 from ionsieve.workflows.funnel.segments import joined, stored_chain
 from ionsieve.workflows.funnel.table import enabled_stages
+from ionsieve.workflows.runners.reanalysis import reanalyse_look
 from store_writer import StoreWriter
 
 RUN = {
@@ -117,6 +120,26 @@ def test_a_run_goes_on_from_the_store_when_its_folders_are_gone(execute, tmp_pat
     step = np.diff(continued.fractional, axis=2)
     # No jump where the second segment begins.
     assert np.abs(step[:, :, 39]).max() < 2 * np.abs(step).max(axis=2).mean()
+
+
+def test_a_stored_trajectory_is_analysed_again_without_new_dynamics(writer, execute):
+    _, _, case = execute(**UNREACHABLE)
+    before = case.outcomes["long_md"].result
+    (stage,) = (s for s in enabled_stages(case.screening) if s.name == "long_md")
+    ((run, course),) = stage.runs(case)
+    assert [look.entry for look in course.looks] == [before]
+    n_segments = writer.job_store.count({"metadata.document": "SegmentDocument"})
+    session = SimpleNamespace(
+        screening=case.screening,
+        job_store=writer.job_store,
+        funnel=SimpleNamespace(records=case.records),
+    )
+    found = reanalyse_look(session, run, before)
+    assert found.verdict_before == found.verdict_after == before["verdict"]
+    assert found.diffusivity_after_cm2_s == pytest.approx(before["diffusivity_cm2_s"])
+    assert writer.job_store.count({"metadata.document": "SegmentDocument"}) == n_segments
+    newest = open_records(writer.job_store).newest(TransportDocument, before.key)
+    assert newest.uuid != before.uuid
 
 
 def test_concurrent_segments_of_one_run_never_mix(writer):

@@ -1,10 +1,13 @@
 """Runs that end early, at the set length, or are extended: the rules."""
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
+from ionsieve.md_analysis import verdict as verdicts
+from ionsieve.workflows.documents import raw
 from ionsieve.workflows.funnel.gates import LongGate, Measured, ShortGate, is_settled
 from ionsieve.workflows.funnel.schedule import Schedule, end_reason
 from ionsieve.workflows.settings.schema import LongMD, ShortMD
@@ -99,6 +102,11 @@ def test_reasons_to_end():
     assert end_reason(schedule, 25, extend, False) is None
     assert end_reason(schedule, 30, stop, False) == "decided"
     assert end_reason(schedule, 50, extend, False) == "max_length"
+
+
+def test_verdicts_are_those_of_the_analysis():
+    """Written twice: importing the analysis takes a second that no command should need."""
+    assert get_args(raw.Verdict) == get_args(verdicts.Verdict)
 
 
 def test_infinity_and_nothing_survive_json():

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from jobflow.managers.fireworks import flow_to_workflow
 
 import sodium_sulfide
+import toy_gate
+from ionsieve.workflows.funnel import table
+from store_writer import StoreWriter
 
 TESTS = Path(__file__).parents[2]
 
@@ -38,6 +42,22 @@ def toy(folder, *arguments):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_a_gate_of_one_module_and_one_row_goes_to_a_cluster(candidate, monkeypatch):
+    monkeypatch.setattr(table, "FUNNEL", table.FUNNEL)
+    toy_gate.add_row()
+    writer = StoreWriter(candidate)
+    writer.write_ranking(1)
+    writer.write_relaxed([-1.0])
+    writer.write_phases()
+    writer.write_hull(0.05)
+    (request,) = writer.case().outcomes["density"].requests
+    workflow = flow_to_workflow(request.make(), writer.job_store)
+    (firework,) = workflow.fws
+    assert firework.spec["_category"] == "small"
+    assert firework.spec["_priority"] == request.priority == 31
+    assert firework.spec["flow_key"] == request.key
 
 
 @pytest.mark.slow
