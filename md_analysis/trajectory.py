@@ -253,7 +253,14 @@ class Trajectory:
         for number, segment in enumerate(segments[1:], start=2):
             joined = _append(joined, segment, number)
         drift = EnergyDrift.mean([s.energy_drift for s in segments])
-        return replace(joined, energy_drift=drift)
+        # Repairs of a run halve its step on the way: the longest one is what may be too long.
+        found = sorted({s.md_timestep_fs for s in segments if s.md_timestep_fs is not None})
+        notes = joined.notes
+        if len(found) > 1:
+            words = " and ".join(f"{step:g} fs" for step in found)
+            notes = (*notes, f"time steps of {words} in one run; judged by the longest")
+        longest = found[-1] if found else None
+        return replace(joined, energy_drift=drift, md_timestep_fs=longest, notes=notes)
 
     def to_bytes(self) -> bytes:
         """Pack into a compressed npz: positions rounded to the grid of :mod:`fixed_point`.
@@ -375,15 +382,12 @@ def _check_same_run(first: Trajectory, second: Trajectory, number: int) -> None:
             f"segment {number} has {second.timestep_fs:g} fs between frames, the ones before "
             f"{first.timestep_fs:g}; take every n-th frame of the finer one"
         )
-    for what, unit, mine, other in (
-        ("temperature", "K", first.temperature_k, second.temperature_k),
-        ("time step", "fs", first.md_timestep_fs, second.md_timestep_fs),
-    ):
-        if mine is not None and other is not None and not np.isclose(mine, other, rtol=1e-3):
-            raise InputError(
-                f"segment {number} has a {what} of {other:g} {unit}, the ones before {mine:g} "
-                f"{unit}; analyse them apart"
-            )
+    mine, other = first.temperature_k, second.temperature_k
+    if mine is not None and other is not None and not np.isclose(mine, other, rtol=1e-3):
+        raise InputError(
+            f"segment {number} has a temperature of {other:g} K, the ones before {mine:g} K; "
+            "analyse them apart"
+        )
     if first.steps is None or second.steps is None:
         return
     stride = (first.steps[1] - first.steps[0]) / max(first.n_frames - 1, 1)
