@@ -15,6 +15,12 @@ TETHER = Path(ionsieve.workflows.backends.__file__).with_name("tether.py")
 TETHERED = [sys.executable, "-S", "-E", str(TETHER)]
 
 
+@pytest.fixture(autouse=True)
+def _inside(tmp_path, monkeypatch):
+    """The launcher writes how the command ended into the folder it is started in."""
+    monkeypatch.chdir(tmp_path)
+
+
 def is_alive(pid):
     try:
         os.kill(pid, 0)
