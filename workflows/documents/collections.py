@@ -81,7 +81,9 @@ class BuiltMother(BuiltDocument):
     source_block: str = _column("", "data block")
     energy_ev_atom: float | None = _column(None, "energy", "eV/atom", ".4f")
     n_compositions: int = _column(0, "compositions")
+    notes: list[str] = _column([], "notes", about="what was guessed or changed in reading the file")
     structure: StructureDict | None = None
+    cell_from_file: list[list[float]] | None = None
 
 
 class CompositionFields(BuiltDocument):
