@@ -91,7 +91,9 @@ class BuiltMother(BuiltDocument):
     source_block: str = column("", "data block")
     energy_ev_atom: float | None = column(None, "energy", "eV/atom", ".4f")
     n_compositions: int = column(0, "compositions")
+    notes: list[str] = column([], "notes", about="what was guessed or changed in reading the file")
     structure: StructureDict | None = None
+    cell_from_file: list[list[float]] | None = None
 
 
 class CompositionFields(BuiltDocument):
