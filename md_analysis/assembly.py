@@ -14,6 +14,20 @@ from ionsieve.md_analysis.storage import allocate
 from ionsieve.md_analysis.trajectory import Trajectory
 from ionsieve.md_analysis.unwrapping import BLOCK_FRAMES, Unwrapper
 
+_LEAST_VOLUME_ANGSTROM3 = 1e-3
+
+
+def check_cell(cell: NDArray[np.float64], where: str) -> None:
+    """Refuse a cell that can't be one.
+
+    Raises
+    ------
+    InputError
+        If it has no volume or holds what is no number.
+    """
+    if not np.isfinite(cell).all() or abs(np.linalg.det(cell)) < _LEAST_VOLUME_ANGSTROM3:
+        raise InputError(f"the cell of {where} has no volume: {np.round(cell, 3).tolist()}")
+
 
 @dataclass
 class FrameStream:
@@ -55,8 +69,9 @@ class FrameStream:
     def take(self, cell: NDArray[np.float64]) -> None:
         """Accept the frame that was written into :meth:`slot`, with its cell."""
         here = self._pending[self._n_pending]
-        if self._cells and cell is not self._cells[-1]:
-            cell = self._unflipped(cell)
+        if not self._cells or cell is not self._cells[-1]:
+            check_cell(cell, f"frame {self.n_frames + 1}")
+            cell = self._unflipped(cell) if self._cells else cell
         if self._turn is not None:
             here[:] = here @ self._turn
         if self._n_pending:

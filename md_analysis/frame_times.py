@@ -71,6 +71,12 @@ class FrameTimes:
             If frames are missing, or the interval between frames changes.
         """
         n_frames = fractional.shape[2]
+        for name, known in (("time", self.times), (self.numbers_are, self.steps)):
+            if len(known) not in (0, n_frames):
+                raise InputError(
+                    f"{len(known)} of the {n_frames} frames of {self.path} tell their {name}, the "
+                    "others don't; write it in every frame"
+                )
         if len(self.steps) != n_frames and len(self.times) != n_frames:
             return self._without_copies(n_frames, twins)
         stamps = self._stamps(n_frames)

@@ -215,7 +215,7 @@ def _kept(
     shell = before <= _SHELL * before.min(axis=1, keepdims=True)
     after = late[np.ix_(chosen, others)]
     near = after <= _SHELL**2 * np.where(shell, before, np.inf).min(axis=1, keepdims=True)
-    return float((shell & near).sum() / shell.sum())
+    return float((shell & near).sum() / shell.sum()) if shell.any() else float("nan")
 
 
 def _distances(

@@ -11,7 +11,7 @@ import scipy.constants as const
 from numpy.typing import NDArray
 
 from ionsieve.errors import InputError
-from ionsieve.md_analysis.assembly import FrameStream
+from ionsieve.md_analysis.assembly import FrameStream, check_cell
 from ionsieve.md_analysis.content import read_bytes
 from ionsieve.md_analysis.frame_times import FrameTimes
 from ionsieve.md_analysis.labels import elements_of
@@ -190,8 +190,9 @@ def _read_header(
     box = next((item for item in items if item.startswith("BOX BOUNDS")), None)
     try:
         assert box is not None
-        bounds = np.array([[float(word) for word in row.split()] for row in items[box][:3]])
+        bounds = np.array([[float(word) for word in row.split()] for row in items[box]])
         cell, origin = _cell(bounds, "abc origin" in box)
+        check_cell(cell, f"step {items['TIMESTEP'][0]} of {path}")
         return _Header(
             step=int(items["TIMESTEP"][0]),
             time=float(items["TIME"][0]) if "TIME" in items else None,

@@ -6,6 +6,7 @@ import io
 import json
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -49,9 +50,13 @@ def read_trajectory(path: str | Path, options: ReadOptions | None = None) -> Tra
         raise InputError(f"{path} does not exist or is no file")
     try:
         return _reader(path)(path, options)
-    except (UnicodeDecodeError, json.JSONDecodeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} can't be read as its name or start promises ({error})") from error
+    except _DAMAGED as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"{path} can't be read as its name or start promises ({why})") from error
 
+
+#: What libraries raise on files that are damaged.
+_DAMAGED = (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
 
 #: What :func:`as_trajectory` takes.
 Source: TypeAlias = "Trajectory | PymatgenTrajectory | str | Path | Iterable[Atoms]"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pymatgen.core.periodic_table import Element
 
 from ionsieve.errors import InputError
-from ionsieve.md_analysis.assembly import FrameStream
+from ionsieve.md_analysis.assembly import FrameStream, check_cell
 from ionsieve.md_analysis.content import COMPRESSED_SUFFIXES, find_beside, read_bytes
 from ionsieve.md_analysis.frame_times import FrameTimes
 from ionsieve.md_analysis.labels import elements_of
@@ -157,6 +157,7 @@ def read_xyz(path: str | Path, options: ReadOptions) -> Trajectory:
             break
         here = cells.of(comment, clock.take(comment))
         if here is not cell:
+            check_cell(here, f"frame {stream.n_frames + 1} of {path}")
             cell, inverse = here, np.linalg.inv(here)
         stream.slot()[:] = found[0] @ inverse
         stream.take(cell)

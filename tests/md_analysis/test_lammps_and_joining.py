@@ -89,6 +89,18 @@ def test_lost_and_exchanged_ions_are_named(tmp_path):
     refuse(path, "lacks 1 ions", "id 4", md_timestep_fs=2.0)
 
 
+def test_boxes_without_volume_and_times_in_some_frames_only_are_refused(tmp_path):
+    path = dump(tmp_path / "run.lammpstrj", walk())
+    text = path.read_text()
+    path.write_text(text.replace("0 12.0\n0 12.0\n0 12.0\n", "0 12.0\n0 0\n0 12.0\n", 1))
+    refuse(path, "no volume", md_timestep_fs=2.0)
+    path.write_text(text.replace("0 12.0\n", "0 12.0\n0 12.0\n", 1))
+    refuse(path, "head can't be read", md_timestep_fs=2.0)
+    dump(path, walk(), head="ITEM: TIME\n{time}\n")
+    path.write_text(path.read_text().replace("ITEM: TIME\n0.0\n", "", 1))
+    refuse(path, "39 of the 40 frames", "time", md_timestep_fs=2.0)
+
+
 def test_a_box_that_flips_is_the_same_crystal(tmp_path):
     """LAMMPS turns xy = 6.1 of lx = 12 into -5.9."""
     path, text = tmp_path / "run.lammpstrj", ""

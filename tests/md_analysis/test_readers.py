@@ -10,7 +10,7 @@ import pytest
 from pymatgen.core import Lattice
 from pymatgen.core.trajectory import Trajectory as PymatgenTrajectory
 
-from ionsieve.errors import InputError
+from ionsieve.errors import InputError, IonSieveError
 from ionsieve.md_analysis import ReadOptions, Trajectory, read_trajectory, read_xdatcar
 
 OPTIONS = ReadOptions(timestep_fs=2.0, species=("Na", "S"))
@@ -229,6 +229,41 @@ def test_nonsense_is_one_clear_error(name, content, tmp_path):
     with pytest.raises(InputError) as caught:
         read_trajectory(path, OPTIONS)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["XDATCAR", "vasprun.xml", "run.lammpstrj", "run.extxyz", "run.npz"]
+)
+def test_damaged_files_are_read_or_refused_in_one_line(name, reference, tmp_path):
+    """A line lost, doubled or cut, a word exchanged, bytes overwritten: never a traceback."""
+    path = tmp_path / name
+    WRITERS[name](path, reference)
+    whole, rng, refusals = path.read_bytes(), np.random.default_rng(0), []
+    for _ in range(30):
+        damaged = bytearray(whole)
+        lines = whole.split(b"\n")
+        at = int(rng.integers(min(len(lines), rng.choice([12, 60, 600]))))
+        kind = rng.integers(4)
+        if kind == 0:
+            del lines[at]
+        elif kind == 1:
+            lines.insert(at, lines[at])
+        elif kind == 2:
+            words = lines[at].split()
+            word = rng.choice([b"nan", b"1e400", b"xx", b"0", b"-3", b"99999999999999999999"])
+            lines[at] = b" ".join([*words[:-1], bytes(word)])
+        if kind < 3:
+            damaged = bytearray(b"\n".join(lines))
+        else:
+            start = int(rng.integers(len(damaged) - 20))
+            damaged[start : start + 20] = rng.integers(0, 256, 20, dtype=np.uint8).tobytes()
+        path.write_bytes(bytes(damaged))
+        try:
+            read_trajectory(path, OPTIONS)
+        except IonSieveError as error:
+            refusals.append(str(error))
+    assert refusals
+    assert not any("\n" in text for text in refusals)
 
 
 def test_a_missing_file_is_an_input_error(tmp_path):
