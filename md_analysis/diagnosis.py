@@ -222,7 +222,7 @@ def _warnings(evidence: Evidence, limits: Limits) -> list[str]:
         found.append(
             f"the time step heats {check.vibration} by a factor {check.temperature_ratio:.2f}"
         )
-    if _is_along_a_line(evidence.fit):
+    if evidence.escape.n_escaped and _is_along_a_line(evidence.fit):
         found.append(
             f"ions move along one line only, by {evidence.escape.farthest_angstrom:.0f} A at most: "
             "whether channels are blocked beyond that is not known"

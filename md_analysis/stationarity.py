@@ -86,13 +86,13 @@ def examine_stationarity(
     time = np.linspace(-1, 1, n_stretches)
     mean = rates.mean(axis=0)
     slopes = rates @ time / (time @ time)
-    walkers = fit.n_walkers()
-    of_ions = float(slopes.std(ddof=1) / np.sqrt(walkers)) if n_ions > 1 else 0.0
+    of_ions = float(slopes.std(ddof=1) / np.sqrt(fit.n_walkers())) if n_ions > 1 else 0.0
     slope = float(slopes.mean())
     rest = mean - mean.mean() - slope * time
     of_times = float(np.sqrt((rest**2).sum() / (n_stretches - 2) / (time @ time)))
+    # Cautious: what ions do together in real crystals shows in few stretches only.
     alike = of_times < np.sqrt(_USUAL_RATIO) * of_ions
-    error, dof = (of_ions, max(walkers - 1, 1.0)) if alike else (of_times, n_stretches - 2.0)
+    error, dof = of_ions if alike else of_times, n_stretches - 2.0
     p_value = float(2 * scipy.stats.t.sf(abs(slope) / error, dof)) if error > 0 else 1.0
     thirds = [float(max(part.mean(), 0.0)) for part in np.array_split(mean, 3)]
     return Stationarity((thirds[0], thirds[1], thirds[2]), p_value)
