@@ -28,6 +28,7 @@ from ionsieve.workflows.funnel.stage import (
 )
 from ionsieve.workflows.settings.identity import settings_hash
 from ionsieve.workflows.settings.schema import Screening
+from ionsieve.workflows.thermodynamics.competing_phases import NOT_COVERED
 from ionsieve.workflows.thermodynamics.convex_hull import hull_distance
 
 #: Ions in a typical competing phase with its k-points, as a Gamma-only cell of the same cost.
@@ -149,17 +150,18 @@ class HullStage(Stage):
 
     def judge(self, case: Case, entry: Entry) -> Judgement:
         """Compare with the limit; a lower bound below it can't be told, and goes on."""
-        limit = case.screening.hull.max_e_hull_ev_atom
-        value, missing = entry["e_hull_ev_atom"], len(entry["missing_phases"])
-        sign = ">= " if entry["is_lower_bound"] else ""
-        text = f"{sign}{value:.3f} eV/atom above the hull"
+        settings = case.screening.hull
+        limit, value = settings.max_e_hull_ev_atom, entry["e_hull_ev_atom"]
+        is_bound = entry["is_lower_bound"]
+        text = f"{'>= ' if is_bound else ''}{value:.3f} eV/atom above the hull"
         if value < 0:
-            text = f"{-value:.3f} eV/atom below all competing phases: new stable phase"
+            new = "of those computed" if is_bound else "competing phases: new stable phase"
+            text = f"{-value:.3f} eV/atom below all {new}"
         if value > limit:
             return Judgement("failed", False, (f"{text}, the limit is {limit:g}",))
-        if entry["is_lower_bound"]:
-            lacking = f"lower bound: {missing} known phases have no energy"
-            return Judgement("unknown", True, (text, lacking))
+        if is_bound:
+            goes_on = settings.go_on_if_unknown
+            return Judgement("unknown", goes_on, (text, *_lacking(entry["missing_phases"])))
         return Judgement("passed", True, (text,) if value < 0 else ())
 
     def row(self, case: Case, outcome: Outcome) -> dict[str, Any]:
@@ -174,6 +176,14 @@ class HullStage(Stage):
             "hull_verdict": judgement.verdict,
             "hull_limit_ev_atom": case.screening.hull.max_e_hull_ev_atom,
         }
+
+
+def _lacking(missing: list[str]) -> list[str]:
+    """Return why a hull is a lower bound: systems that aren't covered, phases without energy."""
+    uncovered = [name for name in missing if name.startswith(NOT_COVERED)]
+    n_phases = len(missing) - len(uncovered)
+    known = [f"lower bound: {n_phases} known phases have no energy"] if n_phases else []
+    return [*known, *uncovered]
 
 
 def phases_estimate(n_phases: int, screening: Screening, cost: CoreHours) -> StageEstimate:

@@ -54,6 +54,11 @@ class Hull(Section):
     max_e_hull_ev_atom: float = setting(
         "judges", 0.1, "compositions further above the hull are dropped", ge=0, le=10
     )
+    go_on_if_unknown: bool = setting(
+        "judges",
+        True,
+        "compositions whose hull lacks known phases, or isn't covered, go on as unknown",
+    )
     phases: list[PathText] = setting(
         "plans",
         description="CIF files of competing phases, added to the built-in ones",

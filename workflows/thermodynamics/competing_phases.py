@@ -28,6 +28,9 @@ from ionsieve.workflows.planning.crystal_file import read_entries
 
 Accuracy = Literal["published", "prototype", "user"]
 
+#: Begins the entry of :func:`known_missing` that names a system the library does not cover.
+NOT_COVERED = "not covered:"
+
 _LIBRARY = ("elements", "binaries", "ternaries")
 #: The data give coordinates to five decimals.
 _SITE_TOLERANCE = 1e-3
@@ -280,6 +283,6 @@ def known_missing(elements: Iterable[str], phases: Iterable[CompetingPhase] = ()
         within = [p for p in phases if elements_of(p.formula) <= system]
         n = len(within) or len(_shipped(system))
         missing.append(
-            f"not covered: {uncovered} ({n} of its phases are used, there may be others)"
+            f"{NOT_COVERED} {uncovered} ({n} of its phases are used, there may be others)"
         )
     return missing

@@ -148,6 +148,21 @@ def test_hull_gate_does_not_call_a_lower_bound_passed(writer, e_hull, missing, v
     assert writer.case().outcomes.get("short_md") is None or goes_on
 
 
+def test_a_system_that_is_not_covered_is_unknown_and_may_end_there(writer):
+    at_hull(writer)
+    writer.write_hull(-1.25, ["not covered: Cl-Li-Mg-O (2 of its phases are used)"])
+    judgement = writer.case().outcomes["hull"].judgement
+    assert judgement.reasons == (
+        "1.250 eV/atom below all of those computed",
+        "not covered: Cl-Li-Mg-O (2 of its phases are used)",
+    )
+    assert (judgement.verdict, judgement.goes_on) == ("unknown", True)
+    strict = writer.case(hull={"go_on_if_unknown": False})
+    assert strict.outcomes["hull"].judgement.verdict == "unknown"
+    assert "short_md" not in strict.outcomes
+    assert state(strict) == "hull_unknown"
+
+
 def test_a_moved_limit_judges_anew_and_computes_nothing(writer):
     at_hull(writer)
     writer.write_hull(0.05)
