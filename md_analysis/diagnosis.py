@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import scipy.constants as const
@@ -12,7 +11,6 @@ import scipy.stats
 from ionsieve.md_analysis.diffusivity import DiffusiveFit
 from ionsieve.md_analysis.escape import Escape
 from ionsieve.md_analysis.framework import LINDEMANN_MELTING, FrameworkSpecies
-from ionsieve.md_analysis.result import TransportResult
 from ionsieve.md_analysis.stationarity import Stationarity
 from ionsieve.md_analysis.verdict import Verdict
 from ionsieve.md_analysis.vibrations import HARMLESS_RATIO, TimestepCheck
@@ -365,102 +363,3 @@ def _required_length(fit: DiffusiveFit) -> float | None:
     """Length for a 10 % error: errors fall with the square root of the length."""
     error = fit.diffusivity.relative_error
     return float(fit.length_ps * (error / 0.1) ** 2) if np.isfinite(error) else None
-
-
-@dataclass(frozen=True)
-class GateDecision:
-    """What to do with a run.
-
-    Attributes
-    ----------
-    passed : bool
-        The material goes on to the next stage.
-    action : ``continue``, ``stop`` or ``extend``
-        Go on, give up, or run longer before deciding.
-    """
-
-    passed: bool
-    action: Literal["continue", "stop", "extend"]
-    reasons: tuple[str, ...]
-
-
-def _refused(result: TransportResult) -> GateDecision | None:
-    if result.verdict in ("framework_unstable", "timestep_too_long"):
-        return GateDecision(False, "stop", (f"{result.verdict}: {result.reasons[0]}",))
-    return None
-
-
-@dataclass(frozen=True)
-class ShortGate:
-    """Whether this material could reach the wanted conductivity at 300 K.
-
-    Attributes
-    ----------
-    sigma_min_s_cm : float
-    lowest_activation_energy_ev : float
-        Optimistic barrier for cooling from the run's temperature to 300 K.
-    pass_unseen : bool
-        Let a run pass in which no diffusion was seen if its bound allows ``sigma_min_s_cm``.
-    """
-
-    sigma_min_s_cm: float = 1e-4
-    lowest_activation_energy_ev: float = 0.15
-    pass_unseen: bool = False
-
-    def decide(self, result: TransportResult) -> GateDecision:
-        """Return the decision; a conductivity that could still be enough passes."""
-        refused = _refused(result)
-        if refused:
-            return refused
-        best = result.sigma_ne_ci95_s_cm[1] * self._cooling(result.temperature_k)
-        text = f"at most {best:.1e} S/cm at 300 K (wanted {self.sigma_min_s_cm:.1e})"
-        if best < self.sigma_min_s_cm:
-            return GateDecision(False, "stop", (text,))
-        if result.verdict == "upper_bound":
-            seen = f"no diffusion seen in {result.length_ps:.3g} ps; {text}"
-            return GateDecision(self.pass_unseen, "extend", (seen,))
-        worst = result.sigma_ne_ci95_s_cm[0] * self._cooling(result.temperature_k)
-        action: Literal["continue", "extend"] = (
-            "continue" if worst >= self.sigma_min_s_cm else "extend"
-        )
-        return GateDecision(True, action, (text,))
-
-    def _cooling(self, temperature_k: float) -> float:
-        """Largest sigma(300 K) / sigma(T)."""
-        if temperature_k <= 300:
-            return 1.0
-        barrier = self.lowest_activation_energy_ev / _BOLTZMANN_EV_K
-        return float(temperature_k / 300 * np.exp(-barrier * (1 / 300 - 1 / temperature_k)))
-
-
-@dataclass(frozen=True)
-class LongGate:
-    """Whether the conductivity at the run's temperature is high enough and known well enough.
-
-    Attributes
-    ----------
-    sigma_min_s_cm : float
-    relative_error : float
-        Half the 95 % interval of D over D; a larger error does not pass.
-    """
-
-    sigma_min_s_cm: float = 1e-3
-    relative_error: float = 0.5
-
-    def decide(self, result: TransportResult) -> GateDecision:
-        """Return the decision; only a settled verdict passes."""
-        refused = _refused(result)
-        if refused:
-            return refused
-        low, high = result.sigma_ne_ci95_s_cm
-        text = f"{result.sigma_ne_s_cm:.1e} S/cm ({low:.1e} to {high:.1e})"
-        if high < self.sigma_min_s_cm:
-            return GateDecision(False, "stop", (f"{text}, wanted {self.sigma_min_s_cm:.1e}",))
-        error = result.relative_error
-        if result.verdict != "diffusing" or error is None or error > self.relative_error:
-            known = "unknown" if error is None else f"{error:.0%}"
-            reason = f"{result.verdict}: {text}, error {known} (limit {self.relative_error:.0%})"
-            return GateDecision(False, "extend", (reason,))
-        if result.sigma_ne_s_cm < self.sigma_min_s_cm:
-            return GateDecision(False, "stop", (f"{text}, wanted {self.sigma_min_s_cm:.1e}",))
-        return GateDecision(True, "continue", (text,))

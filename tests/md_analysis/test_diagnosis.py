@@ -7,13 +7,14 @@ import pytest
 import synthetic
 
 from ionsieve.md_analysis import Trajectory, analyze
-from ionsieve.md_analysis.diagnosis import LongGate, ShortGate, poisson_bound
+from ionsieve.md_analysis.diagnosis import poisson_bound
 from ionsieve.md_analysis.vibrations import (
     WAVENUMBER_PER_FS,
     check_timestep,
     temperature_ratio,
     velocity_spectrum,
 )
+from ionsieve.workflows.funnel.gates import LongGate, ShortGate
 
 EDGE = 12.0
 

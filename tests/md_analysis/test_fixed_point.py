@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ionsieve.errors import InputError
 from ionsieve.md_analysis import ReadOptions, Trajectory, analyze, fixed_point, read_trajectory
-from ionsieve.md_analysis.energy import EnergyDrift
+from ionsieve.md_analysis.conserved_energy import EnergyDrift
 
 REAL = Path(__file__).parents[1] / "data/trajectories/Li6PS5Cl_XDATCAR.gz"
 TRICLINIC = np.array([[8.0, 0.1, 0.0], [2.0, 9.0, 0.3], [-1.0, 0.5, 20.0]])

@@ -11,7 +11,7 @@ from pymatgen.core import Lattice, Structure
 
 import naive
 from ionsieve.md_analysis import Trajectory
-from ionsieve.md_analysis.energy import EnergyDrift
+from ionsieve.md_analysis.conserved_energy import EnergyDrift
 from ionsieve.workflows.funnel.soundness import (
     calculation_fault,
     least_height,

@@ -14,7 +14,7 @@ from pymatgen.io.vasp import Incar
 
 from ionsieve.errors import IonSieveError
 from ionsieve.md_analysis import Trajectory, read_xdatcar
-from ionsieve.md_analysis.energy import read_energy_drift
+from ionsieve.md_analysis.oszicar import read_energy_drift
 from ionsieve.workflows.backends.protocol import MDSpec
 
 #: As Fortran prints what is no number, or doesn't fit.
