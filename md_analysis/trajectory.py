@@ -236,11 +236,17 @@ class Trajectory:
         return self[first:last]
 
     @staticmethod
-    def join(segments: Sequence[Trajectory]) -> Trajectory:
+    def join(segments: Sequence[Trajectory], *, may_change_step: bool = False) -> Trajectory:
         """Join consecutive segments of one run.
 
         A restart often writes the frame it starts from again: the frames of the earlier segment
         from that one on are dropped, so that each instant is there once.
+
+        Parameters
+        ----------
+        may_change_step
+            Whether the integrator's step may differ: a repair halves it on the way. The longest
+            one is kept, as what may be too long, and it is noted.
 
         Raises
         ------
@@ -251,9 +257,8 @@ class Trajectory:
             raise InputError("no segments to join; give at least one trajectory")
         joined = segments[0]
         for number, segment in enumerate(segments[1:], start=2):
-            joined = _append(joined, segment, number)
+            joined = _append(joined, segment, number, may_change_step)
         drift = EnergyDrift.mean([s.energy_drift for s in segments])
-        # Repairs of a run halve its step on the way: the longest one is what may be too long.
         found = sorted({s.md_timestep_fs for s in segments if s.md_timestep_fs is not None})
         notes = joined.notes
         if len(found) > 1:
@@ -342,9 +347,11 @@ def _from_grid(
     return fractional
 
 
-def _append(first: Trajectory, second: Trajectory, number: int) -> Trajectory:
+def _append(
+    first: Trajectory, second: Trajectory, number: int, may_change_step: bool
+) -> Trajectory:
     """Append one segment, dropping what it repeats."""
-    _check_same_run(first, second, number)
+    _check_same_run(first, second, number, may_change_step)
     _check_same_cell(first, second, number)
     keep = repeated_from(first.fractional, second.fractional[:, :, 0], first.mean_cell)
     if keep == 0:
@@ -370,7 +377,9 @@ def _append(first: Trajectory, second: Trajectory, number: int) -> Trajectory:
     )
 
 
-def _check_same_run(first: Trajectory, second: Trajectory, number: int) -> None:
+def _check_same_run(
+    first: Trajectory, second: Trajectory, number: int, may_change_step: bool
+) -> None:
     """Refuse segments that can't be of one run, naming both values."""
     if first.species != second.species:
         raise InputError(
@@ -382,12 +391,15 @@ def _check_same_run(first: Trajectory, second: Trajectory, number: int) -> None:
             f"segment {number} has {second.timestep_fs:g} fs between frames, the ones before "
             f"{first.timestep_fs:g}; take every n-th frame of the finer one"
         )
-    mine, other = first.temperature_k, second.temperature_k
-    if mine is not None and other is not None and not np.isclose(mine, other, rtol=1e-3):
-        raise InputError(
-            f"segment {number} has a temperature of {other:g} K, the ones before {mine:g} K; "
-            "analyse them apart"
-        )
+    values = [("temperature", "K", first.temperature_k, second.temperature_k)]
+    if not may_change_step:
+        values.append(("time step", "fs", first.md_timestep_fs, second.md_timestep_fs))
+    for what, unit, mine, other in values:
+        if mine is not None and other is not None and not np.isclose(mine, other, rtol=1e-3):
+            raise InputError(
+                f"segment {number} has a {what} of {other:g} {unit}, the ones before {mine:g} "
+                f"{unit}; analyse them apart"
+            )
     if first.steps is None or second.steps is None:
         return
     stride = (first.steps[1] - first.steps[0]) / max(first.n_frames - 1, 1)

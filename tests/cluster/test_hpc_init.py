@@ -223,5 +223,5 @@ def test_a_failure_in_between_leaves_nothing_behind(ionsieve, tmp_path, monkeypa
     monkeypatch.setattr(os, "fsync", fail)
     code, _, err = ionsieve(*slurm(tmp_path / "cluster"))
     assert code == 2
-    assert "No space left" in err
+    assert "the disk is full" in err
     assert list(tmp_path.iterdir()) == []

@@ -50,7 +50,7 @@ SETTINGS = {
         "length_ps": 60,
         "max_length_ps": 60,
         "segment_ps": 60,
-        "max_relative_error": 100,
+        "max_relative_error": 10,
     },
 }
 COLUMNS = [

@@ -114,7 +114,6 @@ def test_a_line_through_different_materials_is_flagged(folder, tmp_path):
     [
         (["--species", "Li", "--temperature", "600"], "no Li in the trajectory; it has Na, S"),
         (["--species", "Na"], "temperature"),
-        (["--species", "Na", "--temperature", "-5"], "above 0 K"),
         (["--species", "Na", "--temperature", "600", "--temperature", "700"], "2 temperatures"),
         (["--species", "Xx", "--temperature", "600"], "--charge"),
         (["--species", ",", "--temperature", "600"], "names no element"),
@@ -129,6 +128,13 @@ def test_bad_input_is_one_line_that_names_the_remedy(folder, arguments, message)
     assert isinstance(done.exception, InputError)
     assert message in str(done.exception)
     assert "\n" not in str(done.exception)
+    assert done.stdout == ""
+
+
+def test_a_temperature_below_zero_is_refused_before_anything_is_read(folder):
+    done = run(folder / "600.npz", "--species", "Na", "--temperature", "-5")
+    assert done.exit_code == 2
+    assert "'--temperature': -5.0 is not in the range" in done.stderr
     assert done.stdout == ""
 
 

@@ -148,7 +148,7 @@ def test_segments_of_a_repaired_run_are_judged_by_its_longest_step():
     """Custodian halves the time step of a run that breaks; frames stay as far apart."""
     run = Trajectory.from_arrays(walk(7), TRICLINIC, ["Na"] * 4, 10.0, md_timestep_fs=10.0)
     repaired = replace(run[20:], md_timestep_fs=5.0)
-    joined = Trajectory.join([run[:20], repaired])
+    joined = Trajectory.join([run[:20], repaired], may_change_step=True)
     assert joined.n_frames == 60
     assert joined.md_timestep_fs == 10.0
     assert "time steps of 5 fs and 10 fs" in joined.notes[-1]

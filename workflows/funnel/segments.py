@@ -192,7 +192,9 @@ def joined(store: JobStore, segment_uuids: Sequence[str]) -> Trajectory:
     from ionsieve.md_analysis import Trajectory
 
     packed = [OutputReference(uuid).trajectory.resolve(store) for uuid in segment_uuids]
-    return Trajectory.join([Trajectory.from_bytes(stored_bytes(blob)) for blob in packed])
+    segments = [Trajectory.from_bytes(stored_bytes(blob)) for blob in packed]
+    # Custodian halves the step of a run that breaks.
+    return Trajectory.join(segments, may_change_step=True)
 
 
 def _analyzed(run: Run, trajectory: Trajectory) -> TransportResult:

@@ -82,6 +82,8 @@ def test_ctrl_c_is_quiet(fail):
 
 def test_the_signal_of_ctrl_c_is_quiet():
     code = (
+        # A shell that started the tests in the background has the signal ignored.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys, time\n"
         "from ionsieve.workflows.settings import template\n"
         "from ionsieve.workflows.cli import main\n"

@@ -11,7 +11,8 @@ from pymatgen.core.structure import Structure
 from ionsieve.errors import InputError
 from ionsieve.workflows.cli import cli
 from ionsieve.workflows.cli.plan import readable_count
-from ionsieve.workflows.funnel.estimate import count_phases, estimate
+from ionsieve.workflows.funnel.estimate import estimate
+from ionsieve.workflows.funnel.phases import starting_structures
 from ionsieve.workflows.planning.plan import average_structure, make_plan
 from ionsieve.workflows.settings.reading import read_screening
 from ionsieve.workflows.settings.schema import ScreeningFile
@@ -118,9 +119,9 @@ def test_work_is_counted():
     data = _data(rules, "Na3PS4-cubic", levels=["1/4", "1/2"], **sections)
     screening = ScreeningFile(root=EXAMPLES, **data)
     plan = make_plan(screening)
-    stages = {stage.stage: stage for stage in estimate(plan, screening)}
+    stages = {stage.stage: stage for stage in estimate(plan, screening, [])}
     ions = sum(c.n_ions for c in plan.compositions)
-    n_phases = count_phases(plan, screening)
+    n_phases = len(starting_structures(plan, screening, [])[0].phases)
     assert n_phases > 5
     assert {name: (s.n_items, s.n_jobs) for name, s in stages.items()} == {
         "rank": (2, 2),

@@ -103,7 +103,7 @@ def test_absent_file(tmp_path):
 BAD_INPUT = {
     "unreadable CIF": (
         {"mothers": {"files": [str(CIFS / "unreadable.cif")]}},
-        "unreadable.cif (): unreadable CIF",
+        "unreadable.cif: unreadable CIF",
     ),
     "no mobile ion": (
         {"mothers": {"files": [str(CIFS / "no_sodium.cif")]}},

@@ -8,9 +8,8 @@ import os
 import pytest
 
 from ionsieve.errors import InputError
-from ionsieve.workflows.report.page import render
-from ionsieve.workflows.results.builders import build_collections
-from ionsieve.workflows.results.query import query
+from ionsieve.workflows.report.page import read_contents, render
+from ionsieve.workflows.results.handle import Results
 from ionsieve.workflows.store.opening import open_collection, open_job_store, store_name
 from synthetic_results import Imagined, screening
 
@@ -82,12 +81,15 @@ def test_a_malformed_address_is_bad_input(tmp_path, address):
         open_job_store(screening(tmp_path, store=address))
 
 
+def results_of(settings):
+    return Results(settings, open_job_store(settings))
+
+
 def test_the_same_results_from_mongodb(tmp_path, mongo):
     here, there = screening(tmp_path), screening(tmp_path, store=f"{ADDRESS}/results")
     for settings in (here, there):
         with open_job_store(settings) as job_store:
-            Imagined(job_store).run(6)
-            build_collections(settings, job_store, {"WS3": "no energy"})
+            Imagined(settings, job_store).run(6)
             job_store.update(
                 {"uuid": "b", "index": 1, "output": {"trajectory": "xyz"}},
                 save={"data": "trajectory"},
@@ -99,7 +101,7 @@ def test_the_same_results_from_mongodb(tmp_path, mongo):
     found = [
         [
             {name: value for name, value in document.items() if name not in hidden}
-            for document in query(settings, where, "-sigma_long_s_cm")
+            for document in results_of(settings).find("conductors", where, "-sigma_long_s_cm").rows
         ]
         for settings in (here, there)
     ]
@@ -110,10 +112,10 @@ def test_the_same_results_from_mongodb(tmp_path, mongo):
 
 
 def test_the_report_names_the_store_without_password(tmp_path, mongo):
-    from ionsieve.workflows.report.page import read_results
-
     settings = screening(tmp_path, store=f"{ADDRESS}/results")
-    page = render(read_results(settings))
+    with open_job_store(settings) as job_store:
+        Imagined(settings, job_store).plan()
+        page = render(read_contents(Results(settings, job_store)))
     assert "mongodb://localhost:27099/results" in page
     assert SECRET not in page
     assert "anna" not in page

@@ -19,7 +19,7 @@ from ionsieve.workflows.settings.schema import Relax
 
 _PROGRAM = "ionsieve-mock-vasp"
 #: Raise it when the stand-in's code gives other energies; its parameter files are hashed.
-CODE_VERSION = 1
+CODE_VERSION = 2
 #: Waiting times are those of runs of seconds. Of molecular dynamics few full records are written:
 #: parsing all would take longer than the run.
 SHORT_RUNS = Execution(
