@@ -27,7 +27,7 @@ from mongo_server import MongoServer
 PASSWORD = "s3cr-et"
 PROGRAMS = Path(sys.executable).parent
 MOLECULAR_DYNAMICS = {
-    "temperature_k": 900,
+    "temperature_k": 700,
     "equilibration_ps": 1,
     "look_ps": 8,
     "stop_early": False,

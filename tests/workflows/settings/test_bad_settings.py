@@ -78,7 +78,10 @@ WRONG = [
     ({"mohters": {}}, "unknown key 'mohters'; did you mean 'mothers'?"),
     ({"ewald": {"kep": 3}}, "unknown key 'ewald.kep'; did you mean 'keep'?"),
     ({"doping": _rule(level=[1])}, "rules.0.level'; did you mean 'levels'?"),
-    ({"hull": {"zzz": 1}}, "unknown key 'hull.zzz'; known keys: max_e_hull_ev_atom, phases"),
+    (
+        {"hull": {"zzz": 1}},
+        "unknown key 'hull.zzz'; known keys: max_e_hull_ev_atom, go_on_if_unknown, phases",
+    ),
     ({"compute": {"resources": {"small": {"rank": 2}}}}, "did you mean 'ranks'?"),
     ({"root": "/"}, "unknown key 'root'"),
     ({"a\nb": 1}, "unknown key 'a\\nb'"),
