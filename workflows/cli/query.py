@@ -63,6 +63,14 @@ def command(
         _print_csv(page.rows, collection, wanted)
     else:
         _print_table(page.rows, collection, chosen, page.total)
+    if where and not bounds:
+        others = results.find(collection, where, columns=["document_id"], bounds=True).total
+        if others > page.total:
+            click.echo(
+                f"note: {others - page.total} more would match if bounds and undecided values "
+                "counted as measurements; --bounds shows them",
+                err=True,
+            )
     for change in results.changes():
         click.echo(f"note: newer than the last run: {change}", err=True)
 
