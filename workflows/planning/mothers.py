@@ -6,7 +6,6 @@ looks at.
 
 from __future__ import annotations
 
-import glob
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from ionsieve.errors import InputError
 from ionsieve.workflows.documents.raw import MotherDocument, RejectedMother
 from ionsieve.workflows.planning.cif import CifEntry, read_cif
 from ionsieve.workflows.planning.cif_layout import overlap_problem
+from ionsieve.workflows.planning.files import matching_files
 from ionsieve.workflows.planning.oxidation import ChargeError, charge, decorate
 from ionsieve.workflows.settings.schema import Screening, ScreeningFile
 
@@ -53,7 +53,7 @@ def read_mothers(screening: ScreeningFile) -> tuple[list[MotherDocument], list[R
     mobile = parse_species(screening.mobile_ion, "mobile_ion")
     mothers: list[MotherDocument] = []
     rejected: list[RejectedMother] = []
-    for path in _files(screening):
+    for path in matching_files(screening.mothers.files, screening.resolve, "mothers.files"):
         source = _relative(path, screening.root)
         try:
             entries = read_cif(path, screening.mothers.symmetry_tolerance)
@@ -114,17 +114,6 @@ def parse_species(text: str, where: str) -> Species:
             f"{text.strip().removeprefix(element.symbol)}; known ones are {states}"
         )
     return species
-
-
-def _files(screening: ScreeningFile) -> list[Path]:
-    paths: list[Path] = []
-    for pattern in screening.mothers.files:
-        full = screening.resolve(pattern)
-        found = [full] if full.is_file() else [Path(p) for p in sorted(glob.glob(str(full)))]
-        if not found:
-            raise InputError(f"mothers.files: nothing matches '{pattern}' in {screening.root}")
-        paths.extend(path for path in found if path not in paths)
-    return paths
 
 
 def _relative(path: Path, root: Path) -> str:
